@@ -1,0 +1,159 @@
+//! `skep plan`: what would change.
+
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::error::{Error, Kind, Result};
+use crate::inventory::Provider;
+use crate::plan::saved::Saved;
+use crate::plan::{Outlook, Plan};
+use crate::provider::lab::{Lab, LabState};
+use crate::ui::follow::Format;
+use crate::ui::{Printer, diff, plan as show, text};
+
+use super::cluster::{Cluster, Emit, Follow};
+use super::{Global, block_on, wipe};
+
+/// The arguments of `skep plan`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  skep plan
+  skep plan --on 'workers & !w3' -v
+  skep plan --out today.plan && skep up today.plan
+
+With --exit-code the exit code is 3 when there is something to change.")]
+pub struct PlanArgs {
+    /// Plan for these hosts only: names, globs, `managers`, `workers`, `@label=value`, `!host`
+    #[arg(long, value_name = "SELECTOR")]
+    pub on: Option<String>,
+
+    /// Save the plan to this file, for `skep up FILE`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Show what would be done if this one device may be erased
+    #[arg(long, value_name = "HOST:DEVICE", conflicts_with = "out")]
+    pub wipe: Option<String>,
+
+    /// End with exit code 3 when there is something to change
+    #[arg(long)]
+    pub exit_code: bool,
+
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Shows what `up` would change.
+///
+/// # Errors
+///
+/// When a host did not answer, or a guard refuses; and as `--exit-code` asks.
+pub fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> Result<()> {
+    block_on(async {
+        let mut cluster = Cluster::open(global, args.on.as_deref(), printer).await?;
+        wipe::allow(&mut cluster.inventory, args.wipe.as_deref())?;
+        let mut follow = Follow::new(printer, Format::Human, None);
+        let plan = follow
+            .during(async |it: &Emit| plan_all(&cluster, it).await)
+            .await??;
+        if args.json {
+            printer.json(&plan)?;
+        } else {
+            let verbose = printer.level() >= crate::ui::Level::Verbose;
+            printer.data(&show::render(&plan, verbose, &diff::hide_passwords))?;
+        }
+        if let Some(path) = &args.out {
+            save(path, &plan, &cluster)?;
+            printer.say(format!("saved as `{}`", path.display()));
+        }
+        ending(&plan, args.exit_code)
+    })
+}
+
+/// The plan, with the hosts of a lab that are still to be made: there is nothing to ask them.
+async fn plan_all(cluster: &Cluster, emit: &Emit) -> Result<Plan> {
+    let missing = match &cluster.lab {
+        Some(lab) => missing(cluster, lab).await?,
+        None => Vec::new(),
+    };
+    if missing.is_empty() {
+        return Ok(cluster.plan(&|event| emit.emit(event)).await.1);
+    }
+    let there = cluster
+        .inventory
+        .hosts
+        .iter()
+        .filter(|host| host.provider != Provider::Lab || !missing.contains(&host.name));
+    let gathered =
+        crate::gather::gather(cluster.live.as_ref(), there, &[], &|event| emit.emit(event)).await;
+    // A swarm is not planned while some of its hosts are not there to be asked.
+    let selected = cluster
+        .selected
+        .iter()
+        .filter(|host| gathered.contains_key(*host));
+    let mut plan = crate::plan::build(&cluster.inventory, &gathered, &selected.cloned().collect());
+    for host in missing
+        .into_iter()
+        .filter(|host| cluster.selected.contains(host))
+    {
+        plan.hosts.insert(host, Outlook::Make);
+    }
+    Ok(plan)
+}
+
+/// The hosts of the lab that do not run, or are not there at all.
+async fn missing(cluster: &Cluster, lab: &Lab) -> Result<Vec<String>> {
+    let there = lab.reflect().await?;
+    let runs = |name: &str| {
+        let found = there.iter().find(|host| host.name == name);
+        found.is_some_and(|host| matches!(host.state, LabState::Running | LabState::Cut))
+    };
+    let hosts = cluster.inventory.hosts.iter();
+    let missing = hosts.filter(|host| host.provider == Provider::Lab && !runs(&host.name));
+    Ok(missing.map(|host| host.name.clone()).collect())
+}
+
+fn save(path: &Path, plan: &Plan, cluster: &Cluster) -> Result<()> {
+    let cannot = |error: std::io::Error| {
+        Error::failed(format!("cannot write `{}`", path.display())).because(error)
+    };
+    let saved = Saved::new(plan.clone(), cluster.selected.clone(), Timestamp::now());
+    let text = saved.to_text().map_err(|error| cannot(error.into()))?;
+    // A daemon.json can name a proxy with a password in its address.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(cannot)?;
+    // The mode above is that of a new file only.
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(cannot)?;
+    file.write_all(text.as_bytes()).map_err(cannot)
+}
+
+fn ending(plan: &Plan, exit_code: bool) -> Result<()> {
+    if !plan.refusals.is_empty() {
+        let reasons = text::count(plan.refusals.len(), "reason");
+        return Err(Error::refused(format!(
+            "`skep up` would refuse for {reasons}"
+        )));
+    }
+    let unknown = plan.unknown().count();
+    if unknown > 0 {
+        let hosts = text::count(unknown, "host");
+        return Err(Error::failed(format!("{hosts} could not be planned for")));
+    }
+    if exit_code && !plan.is_empty() {
+        return Err(Error::new(Kind::Changes, "there is something to change"));
+    }
+    Ok(())
+}

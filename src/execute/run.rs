@@ -1,0 +1,257 @@
+//! The graph runner: starts a change as soon as all that it needs has ended well and its lane has
+//! room. A change that fails takes with it only those that need it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::fleet::{Fault, FaultKind, Fleet};
+use crate::plan::graph::{Graph, GraphError};
+use crate::plan::{Change, ChangeId, Lane};
+
+use super::event::{Event, Outcome};
+
+/// How often a step whose connection was lost is tried again, and how long to wait before each
+/// try. Every step may be repeated: it finds what it did before.
+const RETRIES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
+
+/// The user's wish to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Finish what runs, start nothing.
+    pub soft: CancellationToken,
+    /// Stop now, in the middle of whatever runs.
+    pub hard: CancellationToken,
+}
+
+/// How each change ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The outcomes, by change.
+    pub outcomes: BTreeMap<ChangeId, Outcome>,
+}
+
+impl Report {
+    /// Whether every change ended well.
+    pub fn is_done(&self) -> bool {
+        self.outcomes
+            .values()
+            .all(|outcome| *outcome == Outcome::Done)
+    }
+
+    /// Whether the user interrupted.
+    pub fn is_cancelled(&self) -> bool {
+        self.outcomes.values().any(|outcome| match outcome {
+            Outcome::Cancelled => true,
+            Outcome::Failed { fault, .. } => fault.kind == FaultKind::Cancelled,
+            Outcome::Done | Outcome::Skipped { .. } => false,
+        })
+    }
+}
+
+/// Runs `changes` on `fleet` and tells `emit` of every move.
+pub async fn run(
+    fleet: &dyn Fleet,
+    changes: &[Change],
+    stop: &Stop,
+    emit: &(dyn Fn(Event) + Send + Sync),
+) -> Result<Report, GraphError> {
+    let graph = Graph::of(changes)?;
+    emit(Event::ExecuteStarted {
+        changes: changes.len(),
+    });
+    let ready = |(place, count): (usize, &usize)| (*count == 0).then_some(place);
+    let mut runner = Runner {
+        fleet,
+        changes,
+        emit,
+        ready: graph
+            .waits_for
+            .iter()
+            .enumerate()
+            .filter_map(ready)
+            .collect(),
+        waits_for: graph.waits_for.clone(),
+        graph: &graph,
+        lanes: HashMap::new(),
+        running: BTreeSet::new(),
+        report: Report::default(),
+    };
+    runner.run(stop).await;
+    Ok(runner.report)
+}
+
+struct Runner<'a> {
+    fleet: &'a dyn Fleet,
+    changes: &'a [Change],
+    emit: &'a (dyn Fn(Event) + Send + Sync),
+    graph: &'a Graph,
+    waits_for: Vec<usize>,
+    ready: BTreeSet<usize>,
+    lanes: HashMap<Lane, usize>,
+    running: BTreeSet<usize>,
+    report: Report,
+}
+
+/// A change that has ended: its place, how, and after how many milliseconds.
+type Ended = (usize, Outcome, u64);
+
+impl<'a> Runner<'a> {
+    async fn run(&mut self, stop: &Stop) {
+        let mut work: FuturesUnordered<BoxFuture<'a, Ended>> = FuturesUnordered::new();
+        let mut stopping = false;
+        loop {
+            if !stopping {
+                for place in self.startable() {
+                    work.push(self.start(place));
+                }
+            }
+            if work.is_empty() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = stop.hard.cancelled() => break,
+                () = stop.soft.cancelled(), if !stopping => {
+                    stopping = true;
+                    (self.emit)(Event::Interrupted);
+                }
+                Some((place, outcome, millis)) = work.next() => {
+                    self.running.remove(&place);
+                    if let Some(lane) = self.changes[place].lane {
+                        *self.lanes.entry(lane).or_default() -= 1;
+                    }
+                    self.end(place, outcome, millis);
+                }
+            }
+        }
+        // Dropping the work tells the far side to stop; what it had done by then is not known.
+        drop(work);
+        for place in std::mem::take(&mut self.running) {
+            let outcome = Outcome::Failed {
+                step: self.changes[place].summary.clone(),
+                fault: Fault::new(FaultKind::Cancelled, "interrupted in the middle")
+                    .hint("Run the command again: it goes on from where things are."),
+            };
+            self.end(place, outcome, 0);
+        }
+        for place in 0..self.changes.len() {
+            if !self.report.outcomes.contains_key(&self.changes[place].id) {
+                self.record(place, Outcome::Cancelled, 0);
+            }
+        }
+    }
+
+    /// Takes the changes that can start now out of those that are ready.
+    fn startable(&mut self) -> Vec<usize> {
+        let mut chosen = Vec::new();
+        for &place in &self.ready {
+            if let Some(lane) = self.changes[place].lane {
+                let used = self.lanes.entry(lane).or_default();
+                if *used >= lane.width() {
+                    continue;
+                }
+                *used += 1;
+            }
+            chosen.push(place);
+        }
+        for place in &chosen {
+            self.ready.remove(place);
+            self.running.insert(*place);
+        }
+        chosen
+    }
+
+    fn start(&self, place: usize) -> BoxFuture<'a, Ended> {
+        let (fleet, emit, change) = (self.fleet, self.emit, &self.changes[place]);
+        emit(Event::ChangeStarted {
+            change: change.id.clone(),
+            host: change.host.clone(),
+            summary: change.summary.clone(),
+        });
+        Box::pin(async move {
+            let began = Instant::now();
+            let outcome = carry_out(fleet, change, emit).await;
+            let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            (place, outcome, millis)
+        })
+    }
+
+    fn end(&mut self, place: usize, outcome: Outcome, millis: u64) {
+        let done = outcome == Outcome::Done;
+        self.record(place, outcome, millis);
+        if done {
+            for &next in &self.graph.dependents[place] {
+                self.waits_for[next] -= 1;
+                let ended = self.report.outcomes.contains_key(&self.changes[next].id);
+                if self.waits_for[next] == 0 && !ended {
+                    self.ready.insert(next);
+                }
+            }
+            return;
+        }
+        let because = self.changes[place].id.clone();
+        let mut doomed = self.graph.dependents[place].clone();
+        while let Some(next) = doomed.pop() {
+            if self.report.outcomes.contains_key(&self.changes[next].id) {
+                continue;
+            }
+            let because = because.clone();
+            self.record(next, Outcome::Skipped { because }, 0);
+            doomed.extend(&self.graph.dependents[next]);
+        }
+    }
+
+    fn record(&mut self, place: usize, outcome: Outcome, millis: u64) {
+        let change = &self.changes[place];
+        (self.emit)(Event::ChangeFinished {
+            change: change.id.clone(),
+            host: change.host.clone(),
+            outcome: outcome.clone(),
+            millis,
+        });
+        self.report.outcomes.insert(change.id.clone(), outcome);
+    }
+}
+
+async fn carry_out(
+    fleet: &dyn Fleet,
+    change: &Change,
+    emit: &(dyn Fn(Event) + Send + Sync),
+) -> Outcome {
+    for (number, step) in change.steps.iter().enumerate() {
+        let title = step.to_string();
+        emit(Event::StepStarted {
+            change: change.id.clone(),
+            step: number + 1,
+            steps: change.steps.len(),
+            title: title.clone(),
+        });
+        let output = |line: &str| {
+            emit(Event::Output {
+                change: change.id.clone(),
+                line: line.to_owned(),
+            });
+        };
+        let mut tries = RETRIES.iter();
+        loop {
+            let Err(fault) = fleet.run(&change.host, step, &output).await else {
+                break;
+            };
+            let lost = matches!(fault.kind, FaultKind::Lost | FaultKind::Unreachable);
+            match tries.next() {
+                Some(pause) if lost => {
+                    output(&format!("{fault}; trying again"));
+                    tokio::time::sleep(*pause).await;
+                }
+                _ => return Outcome::Failed { step: title, fault },
+            }
+        }
+    }
+    Outcome::Done
+}

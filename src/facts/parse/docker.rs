@@ -1,0 +1,95 @@
+//! What the Docker section says.
+
+use super::super::{Engine, HostFacts, Leftovers};
+use super::{Answers, pairs, unreadable};
+use crate::docker::wire;
+use crate::known::Known;
+
+/// Reads the engine, its place in a swarm, its nodes and what it left.
+pub(super) fn docker(answers: &Answers<'_>, facts: &mut HostFacts) {
+    facts.leftovers = answers.read("leftovers", |section| {
+        let text = section.text();
+        let pairs = pairs(&text);
+        Some(Leftovers {
+            data_root: pairs.get("root").copied()?.to_owned(),
+            data: pairs.contains_key("data"),
+            swarm: pairs.contains_key("swarm"),
+        })
+    });
+    facts.engine_flags = answers.read("flags", |section| {
+        let text = section.text();
+        Some(text.split_whitespace().map(str::to_owned).collect())
+    });
+    let unknown = |why: String, facts: &mut HostFacts| {
+        facts.engine = Known::Unknown(why.clone());
+        facts.swarm = Known::Unknown(why.clone());
+        facts.nodes = Known::Unknown(why);
+    };
+    let section = match answers.0.get("engine") {
+        Some(section) if matches!(section.status, 13 | 16) => {
+            // Installed, and known not to run. The state of a swarm is a file that every member
+            // has; where it is there, nobody can say what it would be a member of.
+            facts.engine = Known::Value(Engine::default());
+            let none = match &facts.leftovers {
+                Known::Value(leftovers) => !leftovers.swarm,
+                other => other.is_absent(),
+            };
+            if none && section.status == 13 {
+                facts.swarm = Known::Absent;
+                facts.nodes = Known::Absent;
+                return;
+            }
+            let why = format!("the engine is stopped ({})", section.text().trim());
+            facts.swarm = Known::Unknown(why.clone());
+            facts.nodes = Known::Unknown(why);
+            return;
+        }
+        Some(section) if section.status == 14 => {
+            let text = section.text();
+            let text = text.trim();
+            let why = if text.is_empty() {
+                "it refuses connections"
+            } else {
+                text
+            };
+            return unknown(format!("the engine does not answer: {why}"), facts);
+        }
+        Some(section) if section.status == 15 => {
+            return unknown(
+                "none of `curl`, `perl` and `docker` is there to ask the engine with".to_owned(),
+                facts,
+            );
+        }
+        _ => match answers.section::<Engine>("engine") {
+            Ok(section) => section,
+            Err(Known::Absent) => {
+                facts.engine = Known::Absent;
+                facts.swarm = Known::Absent;
+                facts.nodes = Known::Absent;
+                return;
+            }
+            Err(other) => {
+                let why = other.why_unknown().unwrap_or_default().to_owned();
+                return unknown(why, facts);
+            }
+        },
+    };
+    let text = section.text();
+    let info: wire::Info = match wire::reply(&text) {
+        Ok(info) => info,
+        Err(why) => return unknown(why, facts),
+    };
+    facts.engine = Known::Value(info.engine());
+    facts.swarm = info.local_swarm();
+    facts.nodes = match info.nodes_to_ask() {
+        Ok(()) => match answers.section("nodes") {
+            Ok(section) => match wire::reply::<Vec<wire::Node>>(&section.text()) {
+                Ok(nodes) => wire::nodes(nodes),
+                Err(why) => Known::Unknown(why),
+            },
+            Err(Known::Absent) => unreadable(),
+            Err(other) => other,
+        },
+        Err(answer) => answer,
+    };
+}

@@ -1,0 +1,192 @@
+//! The real fleet: hosts over SSH, engines over Docker's API through the same connections, and the
+//! containers of a local lab.
+
+mod lock;
+mod ports;
+mod remote;
+mod swarm;
+mod target;
+mod wait;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::facts::{self, HostFacts, Probes};
+use crate::inventory::{Inventory, Provider};
+use crate::known::Known;
+use crate::plan::{LabCall, Step, script};
+use crate::provider::lab::Lab;
+use crate::ssh::{Client, Options};
+
+use super::{Fault, FaultKind, Fleet};
+
+pub use lock::{LockError, RemoteLock};
+pub use remote::Remote;
+pub(crate) use remote::fault;
+pub use target::{Secrets, target};
+
+/// How long to wait for a step that a lost run left on a host. APT and a package's scripts are the
+/// longest; a run that is cut leaves at most one of them.
+const BUSY: Duration = Duration::from_mins(5);
+
+/// The real fleet.
+pub struct Live {
+    remotes: HashMap<String, Arc<Remote>>,
+    lab: Option<Arc<Lab>>,
+}
+
+impl Live {
+    /// The fleet of an inventory. Nobody is connected to yet; what hosts of the lab need for a
+    /// login is asked when it is needed, because they may not exist yet.
+    pub fn new(inventory: &Inventory, secrets: &Secrets, lab: Option<Arc<Lab>>) -> Self {
+        let client = Client::new(Options::default());
+        let remotes = inventory.hosts.iter().map(|host| {
+            let remote = match (&lab, host.provider) {
+                (Some(lab), Provider::Lab) => {
+                    Remote::of_lab(client.clone(), host.name.clone(), lab.clone())
+                }
+                _ => Remote::new(client.clone(), target(inventory, host, secrets)),
+            };
+            (host.name.clone(), Arc::new(remote))
+        });
+        Self {
+            remotes: remotes.collect(),
+            lab,
+        }
+    }
+
+    /// The host of that name.
+    pub fn remote(&self, host: &str) -> Result<&Arc<Remote>, Fault> {
+        self.remotes
+            .get(host)
+            .ok_or_else(|| Fault::new(FaultKind::Failed, format!("no host is named `{host}`")))
+    }
+
+    /// The first of `managers` that has quorum.
+    pub async fn healthy_manager(&self, managers: &[String]) -> Result<String, Fault> {
+        // All at once: one that is down must not hold up the answer of another.
+        let asked = managers.iter().map(|name| {
+            let one = std::slice::from_ref(name);
+            Box::pin(swarm::healthy(self, one, None))
+        });
+        let asked: Vec<_> = asked.collect();
+        if asked.is_empty() {
+            return Err(Fault::new(FaultKind::Failed, "no host is a manager"));
+        }
+        let (manager, _others) = futures::future::select_ok(asked).await?;
+        Ok(manager.name)
+    }
+
+    async fn gather_once(&self, host: &str, probes: &Probes) -> Result<HostFacts, Fault> {
+        let remote = self.remote(host)?;
+        let nonce = crate::ssh::nonce();
+        let text = facts::script(probes, &nonce);
+        let session = remote.session().await?;
+        let asked = now();
+        let output = remote
+            .run(&session, &text, facts::DEADLINE, &|_, _| {})
+            .await?;
+        let mut facts = facts::parse(probes, &nonce, &output.stdout);
+        // What matters of a clock is how far it is from others: the hosts are asked at different
+        // moments, so each is compared with our own clock in the middle of its answer.
+        if let Known::Value(clock) = &mut facts.clock {
+            *clock -= f64::midpoint(asked, now());
+        }
+        Ok(facts)
+    }
+
+    async fn upload(
+        &self,
+        host: &str,
+        from: &Path,
+        to: &str,
+        files: &BTreeMap<String, String>,
+        output: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(), Fault> {
+        let remote = self.remote(host)?;
+        remote.keep_only(to, files.keys()).await?;
+        for (name, sha256) in files {
+            output(name);
+            remote.upload(&from.join(name), to, name, sha256).await?;
+        }
+        Ok(())
+    }
+
+    async fn lab(
+        &self,
+        host: &str,
+        call: LabCall,
+        output: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(), Fault> {
+        let Some(lab) = &self.lab else {
+            return Err(Fault::new(FaultKind::Failed, "this inventory has no lab"));
+        };
+        let done = match call {
+            LabCall::Create => lab.create(host, output).await,
+            LabCall::Start => lab.start(host).await,
+        };
+        done.map_err(Fault::from)
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+impl Fleet for Live {
+    fn gather<'a>(
+        &'a self,
+        host: &'a str,
+        probes: &'a Probes,
+    ) -> BoxFuture<'a, Result<HostFacts, Fault>> {
+        Box::pin(async move {
+            let until = Instant::now() + BUSY;
+            loop {
+                let facts = self.gather_once(host, probes).await?;
+                let busy = matches!(facts.busy, Known::Value(_));
+                if !busy || Instant::now() > until {
+                    return Ok(facts);
+                }
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        })
+    }
+
+    fn run<'a>(
+        &'a self,
+        host: &'a str,
+        step: &'a Step,
+        output: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            match step {
+                Step::Docker(call) => swarm::call(self, host, call).await,
+                Step::Wait {
+                    condition,
+                    deadline,
+                } => {
+                    let deadline = Duration::from_secs(u64::from(*deadline));
+                    wait::until(self, host, condition, deadline, output).await
+                }
+                Step::Lab(call) => self.lab(host, *call, output).await,
+                Step::Upload { from, to, files } => {
+                    self.upload(host, from, to, files, output).await
+                }
+                _ => match script::script(step) {
+                    Some(script) => self.remote(host)?.step(step, &script, output).await,
+                    None => Err(Fault::new(
+                        FaultKind::Failed,
+                        format!("nothing carries out `{step}`"),
+                    )),
+                },
+            }
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! Takes the cluster's lock on its managers and keeps it for as long as the guard lives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::join_all;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf};
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::fleet::lock::{HEARTBEAT, HELD, TAKEN, script};
+use crate::ssh::{Session, SshStream, StreamTo};
+use crate::state::Owner;
+
+use super::Live;
+
+/// How long a host may take to say whether the lock is free.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long the hosts may take to let go when they are told to.
+const LET_GO: Duration = Duration::from_secs(2);
+
+/// The lock, held until it is released or dropped.
+#[derive(Debug)]
+pub struct RemoteLock {
+    holders: Vec<JoinHandle<()>>,
+    left: Arc<AtomicUsize>,
+    lost: CancellationToken,
+    done: CancellationToken,
+}
+
+impl RemoteLock {
+    /// Lets go in peace: the shells see the end of their input and end by themselves. A lock that is
+    /// dropped is free as soon, but costs each host a signal to the shell.
+    pub async fn release(mut self) {
+        self.done.cancel();
+        let holders = std::mem::take(&mut self.holders);
+        let _some_hosts_are_slow = timeout(LET_GO, join_all(holders)).await;
+    }
+
+    /// Ends when no host holds the lock any more: another skep may begin, so this one must start
+    /// nothing more. One host that is left is enough, because the other would ask it too.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    fn keep(&mut self, holder: Holder) {
+        self.left.fetch_add(1, Ordering::SeqCst);
+        let (left, lost) = (self.left.clone(), self.lost.clone());
+        let done = self.done.clone();
+        self.holders.push(tokio::spawn(async move {
+            if holder.hold(&done).await == Held::Released {
+                return;
+            }
+            if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                lost.cancel();
+            }
+        }));
+    }
+}
+
+impl Drop for RemoteLock {
+    fn drop(&mut self) {
+        for holder in &self.holders {
+            holder.abort();
+        }
+    }
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else holds it.
+    #[error("another skep works on this cluster (seen on `{host}`){}", describe(owner.as_ref()))]
+    Taken {
+        /// The host where it was seen.
+        host: String,
+        /// Who, when the host could say.
+        owner: Option<Owner>,
+    },
+    /// A host that can be reached could not hold it.
+    #[error("cannot take the cluster's lock on `{host}`: {why}")]
+    Cannot {
+        /// The host.
+        host: String,
+        /// Why.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+fn describe(owner: Option<&Owner>) -> String {
+    owner.map_or_else(String::new, |owner| format!(": {owner}"))
+}
+
+impl Live {
+    /// Takes the lock on `managers`, in this order, so that two runs meet at the same host. One that
+    /// cannot be reached is passed over: nothing can be done to it either.
+    pub async fn lock(&self, managers: &[String], owner: &Owner) -> Result<RemoteLock, LockError> {
+        let mut lock = RemoteLock {
+            holders: Vec::new(),
+            left: Arc::default(),
+            lost: CancellationToken::new(),
+            done: CancellationToken::new(),
+        };
+        // Those that are down cost their time together, not one after the other.
+        let sessions = managers.iter().map(|host| async move {
+            let session = self.remote(host)?.session().await;
+            session.map(|session| (host, session))
+        });
+        for (host, session) in join_all(sessions).await.into_iter().flatten() {
+            lock.keep(hold(host, &session, owner).await?);
+        }
+        Ok(lock)
+    }
+}
+
+async fn hold(host: &str, session: &Session, owner: &Owner) -> Result<Holder, LockError> {
+    let cannot = |why: String| LockError::Cannot {
+        host: host.to_owned(),
+        why,
+        hint: None,
+    };
+    let to = StreamTo::Command {
+        script: script(owner),
+        root: true,
+    };
+    let stream = session.stream(&to).await;
+    let stream = stream.map_err(|error| LockError::Cannot {
+        host: host.to_owned(),
+        why: error.to_string(),
+        hint: error.hint(),
+    })?;
+    let (read, write) = tokio::io::split(stream);
+    let mut lines = BufReader::new(read).lines();
+    let line = match timeout(ANSWER, lines.next_line()).await {
+        Ok(Ok(Some(line))) => line,
+        Ok(Ok(None)) => return Err(cannot("the host said nothing".to_owned())),
+        Ok(Err(error)) => return Err(cannot(error.to_string())),
+        Err(_) => return Err(cannot(format!("no answer within {} s", ANSWER.as_secs()))),
+    };
+    if let Some(record) = line.strip_prefix(TAKEN) {
+        return Err(LockError::Taken {
+            host: host.to_owned(),
+            owner: serde_json::from_str(record).ok(),
+        });
+    }
+    if line != HELD {
+        return Err(cannot(format!("the host said `{line}`")));
+    }
+    Ok(Holder { lines, write })
+}
+
+/// The shell that holds the lock on one host.
+struct Holder {
+    lines: Lines<BufReader<ReadHalf<SshStream>>>,
+    write: WriteHalf<SshStream>,
+}
+
+/// How the holding of a lock ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// We let go.
+    Released,
+    /// The host let go, or the connection was lost.
+    Lost,
+}
+
+impl Holder {
+    /// Keeps the lock until the host lets go, the connection is lost, or we are `done`.
+    async fn hold(mut self, done: &CancellationToken) -> Held {
+        let Self { lines, write } = &mut self;
+        // The shell prints nothing more; the end of its output is its end.
+        let ended = async { while matches!(lines.next_line().await, Ok(Some(_))) {} };
+        let beat = async {
+            while write.write_all(b".").await.is_ok() && write.flush().await.is_ok() {
+                sleep(HEARTBEAT).await;
+            }
+        };
+        tokio::select! {
+            () = ended => return Held::Lost,
+            () = beat => return Held::Lost,
+            () = done.cancelled() => {}
+        }
+        // The end of its input ends the shell, and that of its output says that it has ended.
+        let _gone = self.write.shutdown().await;
+        while matches!(self.lines.next_line().await, Ok(Some(_))) {}
+        Held::Released
+    }
+}

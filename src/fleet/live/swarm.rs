@@ -1,0 +1,356 @@
+//! Calls of Docker's API that change membership. Each may be repeated: it first looks whether it
+//! was done before.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::time::{Instant, sleep};
+
+use crate::docker::{Docker, DockerError, NodeChange, SwarmChange, SwarmInit, SwarmJoin};
+use crate::facts::{LocalSwarm, Node};
+use crate::fleet::{Fault, FaultKind};
+use crate::inventory::Role;
+use crate::known::Known;
+use crate::plan::DockerCall;
+use crate::quorum::{majority, may_add};
+use crate::swarm::raft;
+
+use super::Live;
+
+/// The port of managers; Docker's own and fixed.
+const MANAGER_PORT: u16 = 2377;
+
+/// How often a join is begun that the engine gives up, and the pause before it is begun again: an
+/// election is over in a few seconds.
+const JOIN_TRIES: u32 = 3;
+const BETWEEN_JOINS: Duration = Duration::from_secs(5);
+
+/// How long a join that goes on in the engine is looked at here. The step that waits for membership
+/// comes after that.
+const JOIN_GOES_ON: Duration = Duration::from_mins(1);
+
+/// Carries out `call` on `host`.
+pub(super) async fn call(live: &Live, host: &str, call: &DockerCall) -> Result<(), Fault> {
+    let docker = live.remote(host)?.docker();
+    match call {
+        DockerCall::SwarmInit {
+            advertise,
+            data_path,
+            default_addr_pool,
+            subnet_size,
+            data_path_port,
+            autolock,
+            cert_expiry_days,
+            task_history,
+        } => {
+            let init = SwarmInit {
+                advertise: advertise.clone(),
+                data_path: data_path.clone(),
+                default_addr_pool: default_addr_pool.clone(),
+                subnet_size: *subnet_size,
+                data_path_port: *data_path_port,
+                settings: SwarmChange {
+                    autolock: Some(*autolock),
+                    cert_expiry_days: *cert_expiry_days,
+                    task_history: *task_history,
+                },
+            };
+            init_once(&docker, &init).await
+        }
+        DockerCall::SwarmJoin {
+            role,
+            advertise,
+            data_path,
+            managers,
+            cluster_id,
+        } => {
+            let manager = healthy(live, managers, cluster_id.as_deref()).await?;
+            if is_joined(&docker, &manager).await? {
+                return Ok(());
+            }
+            if *role == Role::Manager {
+                bears_one_more(&manager)?;
+            }
+            let join = SwarmJoin {
+                advertise: advertise.clone(),
+                data_path: data_path.clone(),
+                remotes: remotes(&manager),
+                token: token(&manager.docker, *role).await?,
+            };
+            join_and_settle(&docker, &join).await
+        }
+        DockerCall::NodeUpdate {
+            managers,
+            role,
+            availability,
+            labels,
+        } => {
+            let id = node_id(&docker).await?;
+            let change = NodeChange {
+                role: *role,
+                availability: *availability,
+                labels: labels.clone(),
+            };
+            let manager = healthy(live, managers, None).await?;
+            let promoted = |node: &Node| node.id == id && node.role == Role::Manager;
+            if *role == Some(Role::Manager) && !manager.nodes.iter().any(promoted) {
+                bears_one_more(&manager)?;
+            }
+            let changed = manager.docker.node_update(&id, &change).await;
+            changed.map(drop).map_err(|error| fault(&error))
+        }
+        DockerCall::Unlock { managers } => unlock(live, &docker, managers).await,
+        DockerCall::SwarmUpdate {
+            autolock,
+            cert_expiry_days,
+            task_history,
+        } => {
+            let change = SwarmChange {
+                autolock: *autolock,
+                cert_expiry_days: *cert_expiry_days,
+                task_history: *task_history,
+            };
+            let changed = docker.swarm_update(&change).await;
+            changed.map(drop).map_err(|error| fault(&error))
+        }
+    }
+}
+
+/// Unlocks the engine, unless it is not locked (any more).
+async fn unlock(live: &Live, docker: &Docker, managers: &[String]) -> Result<(), Fault> {
+    let locked = match docker.swarm_local().await.map_err(|error| fault(&error))? {
+        Known::Value(local) => local.state == "locked",
+        _ => false,
+    };
+    if !locked {
+        return Ok(());
+    }
+    let manager = healthy(live, managers, None).await?;
+    let key = manager
+        .docker
+        .unlock_key()
+        .await
+        .map_err(|error| fault(&error))?;
+    let Some(key) = key else {
+        let why = format!(
+            "`{}` has no unlock key: the swarm is not locked any more",
+            manager.name
+        );
+        return Err(Fault::new(FaultKind::Failed, why));
+    };
+    docker.unlock(&key).await.map_err(|error| fault(&error))
+}
+
+/// Joins, and begins again when the engine gives the join up, as it does when the managers elect a
+/// leader just then. The host was seen outside of any swarm right before, and an engine that has
+/// given up has no NodeID: the leave that clears its failed attempt leaves no swarm.
+async fn join_and_settle(docker: &Docker, join: &SwarmJoin) -> Result<(), Fault> {
+    let mut tries = JOIN_TRIES;
+    loop {
+        match docker.join(join).await {
+            Ok(()) => return Ok(()),
+            Err(DockerError::JoinPending) => {}
+            Err(error) => return Err(fault(&error)),
+        }
+        let Some(error) = given_up(docker).await? else {
+            return Ok(());
+        };
+        docker.leave().await.map_err(|error| fault(&error))?;
+        tries -= 1;
+        if tries == 0 {
+            let why = format!("the engine gave up joining {JOIN_TRIES} times: {error}");
+            return Err(Fault::new(FaultKind::Failed, why)
+                .hint("Check that the managers are reachable from the host on port 2377."));
+        }
+        sleep(BETWEEN_JOINS).await;
+    }
+}
+
+/// Looks at a join that goes on in the engine: the engine's error when it has given up, `None` when
+/// it has joined or still tries; what waits for membership tells the end of that.
+async fn given_up(docker: &Docker) -> Result<Option<String>, Fault> {
+    let until = Instant::now() + JOIN_GOES_ON;
+    while Instant::now() < until {
+        let known = docker.swarm_local().await;
+        match known.map_err(|error| fault(&error))? {
+            Known::Value(local) if local.state == "pending" => {}
+            Known::Value(local) if local.state == "error" && local.node_id.is_empty() => {
+                return Ok(Some(local.error));
+            }
+            _ => return Ok(None),
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(None)
+}
+
+async fn init_once(docker: &Docker, init: &SwarmInit) -> Result<(), Fault> {
+    match docker.swarm_local().await.map_err(|error| fault(&error))? {
+        Known::Absent => {
+            let made = docker.init(init).await;
+            made.map(drop).map_err(|error| fault(&error))
+        }
+        // A repetition after a lost answer: the swarm is there, this host its only node.
+        Known::Value(local) if local.control && local.managers == 1 && local.nodes <= 1 => Ok(()),
+        Known::Value(local) => Err(Fault::new(
+            FaultKind::Refused,
+            format!(
+                "the host is in a swarm meanwhile, as node {}",
+                local.node_id
+            ),
+        )
+        .hint("Run the command again: it plans from what is there now.")),
+        other => Err(unknown(&other)),
+    }
+}
+
+/// Refuses another manager where an earlier one has not come up: the plan was made when all was
+/// well, and each addition that gets stuck costs a vote.
+fn bears_one_more(manager: &Manager) -> Result<(), Fault> {
+    let (total, reachable) = raft(&manager.nodes);
+    if may_add(total, reachable) {
+        return Ok(());
+    }
+    let why = format!(
+        "managers {total}, reachable {reachable}, majority {}: another manager makes the majority {}",
+        majority(total),
+        majority(total + 1)
+    );
+    Err(Fault::new(FaultKind::Refused, why)
+        .hint("Bring the lost manager back, or take it out of raft first."))
+}
+
+/// Whether the engine is in the manager's swarm; one that is in another is refused.
+async fn is_joined(docker: &Docker, manager: &Manager) -> Result<bool, Fault> {
+    match docker.swarm_local().await.map_err(|error| fault(&error))? {
+        Known::Absent => Ok(false),
+        // A join that goes on from an earlier try has no NodeID yet.
+        Known::Value(local) if local.state == "pending" => Ok(true),
+        Known::Value(local) if manager.nodes.iter().any(|node| node.id == local.node_id) => {
+            Ok(true)
+        }
+        Known::Value(local) => Err(Fault::new(
+            FaultKind::Refused,
+            format!("the host is node {} of another swarm", local.node_id),
+        )
+        .hint("skep never leaves a swarm that it does not manage.")),
+        other => Err(unknown(&other)),
+    }
+}
+
+/// A manager with quorum.
+pub(super) struct Manager {
+    pub(super) name: String,
+    pub(super) docker: Docker,
+    pub(super) local: LocalSwarm,
+    pub(super) nodes: Vec<Node>,
+}
+
+/// The first of `managers` that has quorum.
+pub(super) async fn healthy(
+    live: &Live,
+    managers: &[String],
+    cluster_id: Option<&str>,
+) -> Result<Manager, Fault> {
+    let mut said = Vec::new();
+    for name in managers {
+        match ask(live, name, cluster_id).await {
+            Ok(manager) => return Ok(manager),
+            Err(fault) => said.push(format!("{name}: {}", fault.message)),
+        }
+    }
+    Err(Fault::new(
+        FaultKind::Failed,
+        format!("no manager with quorum answers ({})", said.join("; ")),
+    ))
+}
+
+async fn ask(live: &Live, name: &str, cluster_id: Option<&str>) -> Result<Manager, Fault> {
+    let docker = live.remote(name)?.docker();
+    let known = docker.swarm_local().await.map_err(|error| fault(&error))?;
+    let failed = |why: &str| Fault::new(FaultKind::Failed, why.to_owned());
+    let Known::Value(local) = known else {
+        return Err(failed("it is in no swarm"));
+    };
+    if !local.control || local.managers == 0 || !local.error.is_empty() {
+        let why = if local.error.is_empty() {
+            "it has no quorum"
+        } else {
+            local.error.as_str()
+        };
+        return Err(failed(why));
+    }
+    if cluster_id.is_some() && local.cluster_id.as_deref() != cluster_id {
+        return Err(failed("it manages another swarm"));
+    }
+    let nodes = docker.nodes().await.map_err(|error| fault(&error))?;
+    Ok(Manager {
+        name: name.to_owned(),
+        docker,
+        local,
+        nodes,
+    })
+}
+
+/// The addresses to join at: the manager that gave the token first, then the others.
+fn remotes(manager: &Manager) -> Vec<String> {
+    let at = |address: &str| {
+        if address.contains(':') {
+            format!("[{address}]:{MANAGER_PORT}")
+        } else {
+            format!("{address}:{MANAGER_PORT}")
+        }
+    };
+    let mut remotes = vec![at(&manager.local.node_addr)];
+    for node in &manager.nodes {
+        let reachable = node.manager.as_ref().is_some_and(|raft| raft.reachable);
+        let address = at(&node.address);
+        // A leader's address can read 0.0.0.0.
+        if reachable && node.address != "0.0.0.0" && !remotes.contains(&address) {
+            remotes.push(address);
+        }
+    }
+    remotes
+}
+
+async fn token(docker: &Docker, role: Role) -> Result<SecretString, Fault> {
+    let tokens = docker.join_tokens().await.map_err(|error| fault(&error))?;
+    Ok(tokens.of(role).clone())
+}
+
+/// The host's own NodeID.
+pub(super) async fn node_id(docker: &Docker) -> Result<String, Fault> {
+    match docker.swarm_local().await.map_err(|error| fault(&error))? {
+        Known::Value(local) if !local.node_id.is_empty() => Ok(local.node_id),
+        Known::Value(_) | Known::Absent => {
+            Err(Fault::new(FaultKind::Failed, "the host is in no swarm"))
+        }
+        other => Err(unknown(&other)),
+    }
+}
+
+fn unknown<T>(known: &Known<T>) -> Fault {
+    let why = known.why_unknown().unwrap_or("it did not tell");
+    Fault::new(
+        FaultKind::Failed,
+        format!("whether the host is in a swarm is not known: {why}"),
+    )
+}
+
+/// What an error of the engine means to a run.
+pub(super) fn fault(error: &DockerError) -> Fault {
+    let kind = match error {
+        DockerError::Lost(_) => FaultKind::Lost,
+        DockerError::NoAnswer(_) => FaultKind::TimedOut,
+        _ => FaultKind::Failed,
+    };
+    let fault = Fault::new(kind, error.to_string());
+    match error {
+        DockerError::Locked => fault.hint("Unlock it with `docker swarm unlock` on the host."),
+        DockerError::NoQuorum { .. } => {
+            fault.hint("Bring the other managers back; `skep status` shows who is missing.")
+        }
+        DockerError::Refused(_) => fault.hint("Look at `systemctl status docker` on the host."),
+        _ => fault,
+    }
+}

@@ -1,0 +1,153 @@
+//! Waiting until something is so, by asking; what was last seen is in the message when it is not.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::facts::Node;
+use crate::fleet::{Fault, FaultKind};
+use crate::inventory::Role;
+use crate::known::Known;
+use crate::plan::Condition;
+use crate::quorum::{majority, may_spare};
+use crate::swarm::raft;
+
+use super::Live;
+use super::swarm::{fault, healthy, node_id};
+
+/// The pauses between questions: quick at first, for what is a matter of a second, then patient.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
+/// After how long of waiting it is said what is waited for.
+const SAY: Duration = Duration::from_secs(10);
+
+/// Waits on `host` for `condition`, at most `deadline`.
+pub(super) async fn until(
+    live: &Live,
+    host: &str,
+    condition: &Condition,
+    deadline: Duration,
+    output: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), Fault> {
+    if *condition == Condition::Login {
+        return live.remote(host)?.wait_for_login(deadline).await;
+    }
+    let began = Instant::now();
+    let mut pauses = PAUSES.iter().copied();
+    let mut said = began;
+    loop {
+        // A question that is not answered is asked again: the engine may just be starting.
+        let seen = match look(live, host, condition).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(seen)) => seen,
+            Err(fault) if fault.kind == FaultKind::Refused => return Err(fault),
+            Err(fault) => fault.message,
+        };
+        if began.elapsed() >= deadline {
+            let message = format!("not so after {} s: {seen}", deadline.as_secs());
+            return Err(Fault::new(FaultKind::TimedOut, message));
+        }
+        if said.elapsed() >= SAY {
+            output(&format!("waiting: {seen}"));
+            said = Instant::now();
+        }
+        sleep(pauses.next().unwrap_or(PAUSES[PAUSES.len() - 1])).await;
+    }
+}
+
+/// `None` when it is so, else what is seen instead.
+async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<String>, Fault> {
+    let docker = live.remote(host)?.docker();
+    match condition {
+        Condition::Login => Ok(None),
+        Condition::Engine => {
+            let version = docker.version().await;
+            version.map(|_| None).map_err(|error| fault(&error))
+        }
+        Condition::Member { role, managers } => {
+            let local = match docker.swarm_local().await.map_err(|error| fault(&error))? {
+                Known::Value(local) => local,
+                Known::Absent => return Ok(Some("the host is in no swarm".to_owned())),
+                other => {
+                    let why = other.why_unknown().unwrap_or("no answer");
+                    return Ok(Some(why.to_owned()));
+                }
+            };
+            if local.state == "locked" {
+                return Err(Fault::new(FaultKind::Refused, "the host's swarm state is locked")
+                    .hint("Unlock it with `docker swarm unlock` on the host, then run the command again."));
+            }
+            // A join that came while the managers had no leader; the engine does not try again.
+            if local.state == "error" && local.node_id.is_empty() {
+                let why = format!("the engine has given up joining: {}", local.error);
+                return Err(Fault::new(FaultKind::Refused, why).hint(
+                    "Run `docker swarm leave --force` on the host (it is in no swarm yet), then run the command again.",
+                ));
+            }
+            if local.state != "active" {
+                let error = if local.error.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", local.error)
+                };
+                return Ok(Some(format!(
+                    "the host says that it is {}{error}",
+                    local.state
+                )));
+            }
+            if local.control != (*role == Role::Manager) {
+                let is = if local.control {
+                    "a manager"
+                } else {
+                    "no manager"
+                };
+                return Ok(Some(format!("the host says that it is {is}")));
+            }
+            let manager = healthy(live, managers, None).await?;
+            let Some(node) = manager.nodes.iter().find(|node| node.id == local.node_id) else {
+                return Ok(Some("the managers do not list it yet".to_owned()));
+            };
+            if node.state != "ready" {
+                return Ok(Some(format!("the managers say that it is {}", node.state)));
+            }
+            let reachable = node.manager.as_ref().map(|raft| raft.reachable);
+            Ok(match (role, reachable) {
+                (Role::Manager, None) => Some("it is not in raft yet".to_owned()),
+                (Role::Manager, Some(false)) => {
+                    Some("the other managers do not reach it".to_owned())
+                }
+                (Role::Worker | Role::None, Some(_)) => Some("it is still in raft".to_owned()),
+                _ => None,
+            })
+        }
+        Condition::Spared { managers } => {
+            let id = node_id(&docker).await?;
+            let manager = healthy(live, managers, None).await?;
+            let (total, reachable) = raft(&manager.nodes);
+            let counts = |node: &Node| {
+                node.id == id && node.manager.as_ref().is_some_and(|raft| raft.reachable)
+            };
+            let well = !manager.nodes.iter().any(counts) || may_spare(total, reachable);
+            Ok((!well).then(|| {
+                let majority = majority(total);
+                format!("managers {total}, reachable {reachable}, majority {majority}")
+            }))
+        }
+        Condition::Drained { managers } => {
+            let id = node_id(&docker).await?;
+            let manager = healthy(live, managers, None).await?;
+            let tasks = manager
+                .docker
+                .running_tasks(&id)
+                .await
+                .map_err(|error| fault(&error))?;
+            Ok((!tasks.is_empty()).then(|| format!("{} tasks still run there", tasks.len())))
+        }
+    }
+}

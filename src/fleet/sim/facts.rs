@@ -1,0 +1,246 @@
+//! What simulated hosts answer to probes.
+
+use std::collections::BTreeMap;
+
+use crate::facts::{
+    Engine, File, HostFacts, Identity, Interface, Leftovers, LocalSwarm, ManagerStatus, Network,
+    Node, Os, Package, Probe, Probes, SwarmSettings, Unit,
+};
+use crate::inventory::Role;
+use crate::known::Known;
+
+use super::world::{SimHost, World};
+
+impl World {
+    /// The answers of a host; `None` when it does not answer.
+    pub(super) fn facts(&self, name: &str, probes: &Probes) -> Option<HostFacts> {
+        let host = self.hosts.get(name).filter(|host| host.up)?;
+        let mut facts = HostFacts::default();
+        for probe in probes {
+            self.answer(name, host, probe, &mut facts);
+        }
+        Some(facts)
+    }
+
+    fn answer(&self, name: &str, host: &SimHost, probe: &Probe, facts: &mut HostFacts) {
+        match probe {
+            Probe::Os => facts.os = Known::Value(os()),
+            Probe::Identity => {
+                facts.identity = Known::Value(Identity {
+                    hostname: name.to_owned(),
+                    machine_id: format!("machine-{name}"),
+                    boot_id: "boot".to_owned(),
+                });
+            }
+            Probe::Clock => facts.clock = Known::Value(0.0),
+            Probe::Busy => facts.busy = Known::Absent,
+            Probe::Network => facts.network = Known::Value(network(host)),
+            Probe::Disks => facts.disks = Known::Value(Vec::new()),
+            Probe::AptSources => facts.apt_sources = Known::Value(BTreeMap::default()),
+            Probe::Package(package) => {
+                let found = host.packages.get(package);
+                let known = found.map_or(Known::Absent, |(version, held)| {
+                    Known::Value(Package {
+                        version: version.clone(),
+                        held: *held,
+                        broken: false,
+                    })
+                });
+                facts.packages.insert(package.clone(), known);
+            }
+            Probe::File(path) => {
+                let found = host.files.get(path);
+                let known = found.map_or(Known::Absent, |(text, mode)| {
+                    Known::Value(File {
+                        content: Some(text.clone()),
+                        mode: *mode,
+                        owner: "root:root".to_owned(),
+                    })
+                });
+                facts.files.insert(path.clone(), known);
+            }
+            Probe::Unit(unit) if super::nfs::is_unit(unit) => {
+                facts
+                    .units
+                    .insert(unit.clone(), super::nfs::unit(host, unit));
+            }
+            Probe::Unit(unit) => {
+                let known = if host.has_engine() {
+                    Known::Value(unit_state(host))
+                } else {
+                    Known::Absent
+                };
+                facts.units.insert(unit.clone(), known);
+            }
+            Probe::Sysctl(key) => {
+                let value = host.sysctls.get(key).cloned();
+                facts
+                    .sysctls
+                    .insert(key.clone(), value.map_or(Known::Absent, Known::Value));
+            }
+            Probe::Module(module) => {
+                let loaded = host.modules.contains(module);
+                facts.modules.insert(module.clone(), Known::Value(loaded));
+            }
+            Probe::Docker => self.docker_facts(host, facts),
+            Probe::MountUnits => facts.mount_units = Known::Value(super::nfs::mount_units(host)),
+            Probe::Mount { target, .. } => {
+                facts
+                    .mounts
+                    .insert(target.clone(), super::nfs::mount(host, target));
+            }
+            Probe::BlockDevice(_)
+            | Probe::Lvm
+            | Probe::Directory(_)
+            | Probe::DropIns(_)
+            | Probe::Candidate(_) => host.storage.answer(probe, facts),
+        }
+    }
+
+    fn docker_facts(&self, host: &SimHost, facts: &mut HostFacts) {
+        facts.leftovers = Known::Value(Leftovers {
+            data_root: "/var/lib/docker".to_owned(),
+            data: false,
+            swarm: host.member.is_some(),
+        });
+        facts.nodes = Known::Absent;
+        facts.swarm = Known::Absent;
+        facts.engine_flags = Known::Value(Vec::new());
+        if !host.has_engine() {
+            facts.engine = Known::Absent;
+            return;
+        }
+        if !host.engine_runs && host.member.is_some() {
+            let why = "the engine is stopped (inactive)".to_owned();
+            (facts.swarm, facts.nodes) = (Known::Unknown(why.clone()), Known::Unknown(why));
+        }
+        facts.engine = Known::Value(Engine {
+            version: host.engine_runs.then(|| "20.10.24".to_owned()),
+            storage_driver: "overlay2".to_owned(),
+            data_root: "/var/lib/docker".to_owned(),
+            ..Engine::default()
+        });
+        if host.joining.is_some() && host.engine_runs {
+            facts.swarm = Known::Value(LocalSwarm {
+                node_addr: host.address.clone(),
+                state: "pending".to_owned(),
+                ..LocalSwarm::default()
+            });
+            return;
+        }
+        let Some((cluster, id)) = host.member.as_ref().filter(|_| host.engine_runs) else {
+            return;
+        };
+        let Some(swarm) = self.clusters.get(cluster) else {
+            return;
+        };
+        let control = swarm.nodes.get(id).is_some_and(|node| node.raft);
+        let quorum = self.has_quorum(cluster);
+        let (managers, _) = self.raft(cluster);
+        let managed = control && quorum;
+        let error = "rpc error: code = Unknown desc = The swarm does not have a leader";
+        facts.swarm = Known::Value(LocalSwarm {
+            node_id: id.clone(),
+            node_addr: host.address.clone(),
+            state: "active".to_owned(),
+            control,
+            error: if control && !quorum {
+                error.to_owned()
+            } else {
+                String::new()
+            },
+            managers: if managed {
+                u32::try_from(managers).unwrap_or(0)
+            } else {
+                0
+            },
+            nodes: 0,
+            cluster_id: managed.then(|| cluster.clone()),
+            settings: managed.then(SwarmSettings::default),
+            remote_managers: Vec::new(),
+        });
+        facts.nodes = match (control, quorum) {
+            (false, _) => Known::Absent,
+            (true, false) => Known::Unknown(error.to_owned()),
+            (true, true) => Known::Value(self.nodes(cluster)),
+        };
+    }
+
+    fn nodes(&self, cluster: &str) -> Vec<Node> {
+        let leader = self.leader(cluster);
+        let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
+        let nodes = nodes.into_iter().flatten();
+        nodes
+            .map(|(id, node)| {
+                let alive = self.node_lives(id, node);
+                let address = self.hosts.get(&node.host).map(|host| host.address.clone());
+                let address = address.unwrap_or_default();
+                Node {
+                    id: id.clone(),
+                    hostname: node.host.clone(),
+                    role: if node.raft {
+                        Role::Manager
+                    } else {
+                        Role::Worker
+                    },
+                    availability: node.availability,
+                    state: if alive { "ready" } else { "down" }.to_owned(),
+                    address: address.clone(),
+                    engine: "20.10.24".to_owned(),
+                    labels: node.labels.clone(),
+                    manager: node.raft.then(|| ManagerStatus {
+                        leader: leader.as_ref() == Some(id),
+                        reachable: alive,
+                        address: format!("{address}:2377"),
+                    }),
+                }
+            })
+            .collect()
+    }
+}
+
+fn os() -> Os {
+    Os {
+        id: "debian".to_owned(),
+        version: "12".to_owned(),
+        codename: "bookworm".to_owned(),
+        pretty: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+        arch: "amd64".to_owned(),
+        kernel: "6.1.0".to_owned(),
+        systemd: true,
+        cpus: 2,
+        memory_kib: 1 << 21,
+        like: Vec::new(),
+    }
+}
+
+fn network(host: &SimHost) -> Network {
+    let address = format!("{}/24", host.address).parse();
+    Network {
+        interfaces: vec![Interface {
+            name: "eth0".to_owned(),
+            mtu: 1500,
+            addresses: address.into_iter().collect(),
+        }],
+        routes: Vec::new(),
+        default_source: host.address.parse().ok(),
+    }
+}
+
+fn unit_state(host: &SimHost) -> Unit {
+    Unit {
+        active: if host.engine_runs {
+            "active"
+        } else {
+            "inactive"
+        }
+        .to_owned(),
+        enabled: if host.engine_enabled {
+            "enabled"
+        } else {
+            "disabled"
+        }
+        .to_owned(),
+        reload: false,
+    }
+}

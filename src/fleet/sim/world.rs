@@ -1,0 +1,500 @@
+//! The simulated hosts and swarms, and what steps do to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use crate::fleet::{Fault, FaultKind};
+use crate::inventory::{Availability, Inventory, Role};
+use crate::plan::{Condition, DockerCall, ServiceAction, Step};
+use crate::quorum::{majority, may_add, may_spare};
+
+use super::storage::SimStorage;
+
+/// Everything there is.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// The hosts by name.
+    pub hosts: BTreeMap<String, SimHost>,
+    /// The swarms by ID, those that nobody is in any more too.
+    pub clusters: BTreeMap<String, SimCluster>,
+    /// A text with which in its `daemon.json` no engine comes up or reloads.
+    pub unbearable: Option<String>,
+    /// The steps that took the quorum of a swarm that could have kept it.
+    pub quorum_lost_by: Vec<String>,
+    next_id: u64,
+}
+
+/// A host.
+#[derive(Debug, Clone, Default)]
+pub struct SimHost {
+    /// Its address.
+    pub address: String,
+    /// Whether it is switched on and can be reached.
+    pub up: bool,
+    /// Files by path: text and permissions.
+    pub files: BTreeMap<String, (String, u32)>,
+    /// Packages by name: version, and whether held.
+    pub packages: BTreeMap<String, (String, bool)>,
+    /// Kernel modules that are loaded.
+    pub modules: BTreeSet<String>,
+    /// Kernel settings.
+    pub sysctls: BTreeMap<String, String>,
+    /// Folders of servers that are mounted when they are touched: the units, by the folder.
+    pub mounts: BTreeMap<String, BTreeSet<String>>,
+    /// Whether the engine runs.
+    pub engine_runs: bool,
+    /// Whether the engine starts at boot.
+    pub engine_enabled: bool,
+    /// The `daemon.json` that the running engine has read.
+    pub engine_config: Option<String>,
+    /// How often the engine was restarted.
+    pub restarts: u32,
+    /// How often the engine read its configuration again while it ran.
+    pub reloads: u32,
+    /// The swarm and node that it is, by ID.
+    pub member: Option<(String, String)>,
+    /// The swarm that it joins right now, and as what.
+    pub joining: Option<(String, Role)>,
+    /// Its disks.
+    pub storage: SimStorage,
+}
+
+impl SimHost {
+    /// Whether an engine is installed.
+    pub(super) fn has_engine(&self) -> bool {
+        let engine = |name: &str| self.packages.contains_key(name);
+        engine("docker.io") || engine("docker-ce")
+    }
+}
+
+/// What goes wrong within a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mishap {
+    pub(super) join_pending: bool,
+    pub(super) engine_dies: bool,
+}
+
+/// A swarm.
+#[derive(Debug, Clone, Default)]
+pub struct SimCluster {
+    /// Its nodes by NodeID.
+    pub nodes: BTreeMap<String, SimNode>,
+    /// The NodeID of the leader of the moment.
+    pub leader: String,
+}
+
+/// A node.
+#[derive(Debug, Clone)]
+pub struct SimNode {
+    /// The host that it is.
+    pub host: String,
+    /// Whether it is in raft.
+    pub raft: bool,
+    /// Its availability.
+    pub availability: Availability,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+pub(super) fn fail(message: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::Failed, message)
+}
+
+impl World {
+    /// Fresh hosts for an inventory.
+    pub fn fresh(inventory: &Inventory) -> Self {
+        let mut world = Self::default();
+        for (place, host) in inventory.hosts.iter().enumerate() {
+            world.add(&host.name, &Self::address(place));
+        }
+        world
+    }
+
+    /// The address of the host that stands at `place` in the inventory, counted from 0: of the
+    /// networks that RFC 2544 sets aside for measuring, which have room for thousands.
+    pub fn address(place: usize) -> String {
+        let first = u32::from(Ipv4Addr::new(198, 18, 0, 1));
+        let offset = u32::try_from(place).unwrap_or(0);
+        Ipv4Addr::from(first + offset).to_string()
+    }
+
+    /// Adds a fresh host, or installs one anew: nothing of what it was is left on it.
+    pub fn add(&mut self, name: &str, address: &str) {
+        let host = SimHost {
+            address: address.to_owned(),
+            up: true,
+            sysctls: BTreeMap::from([("net.ipv4.ip_forward".to_owned(), "0".to_owned())]),
+            ..SimHost::default()
+        };
+        self.hosts.insert(name.to_owned(), host);
+    }
+
+    /// Whether the node of `host` takes part: switched on, its engine running.
+    fn lives(&self, host: &str) -> bool {
+        let host = self.hosts.get(host);
+        host.is_some_and(|host| host.up && host.engine_runs)
+    }
+
+    /// Whether a node's own host is alive and still is that node.
+    pub(super) fn node_lives(&self, id: &str, node: &SimNode) -> bool {
+        let host = self.hosts.get(&node.host);
+        let same = host
+            .and_then(|host| host.member.as_ref())
+            .is_some_and(|(_, own)| own == id);
+        same && self.lives(&node.host)
+    }
+
+    /// Managers in raft, and how many of them live.
+    pub fn raft(&self, cluster: &str) -> (usize, usize) {
+        let Some(cluster) = self.clusters.get(cluster) else {
+            return (0, 0);
+        };
+        let managers = cluster.nodes.iter().filter(|(_, node)| node.raft);
+        let (mut total, mut alive) = (0, 0);
+        for (id, node) in managers {
+            total += 1;
+            alive += usize::from(self.node_lives(id, node));
+        }
+        (total, alive)
+    }
+
+    /// Whether a swarm has quorum.
+    pub fn has_quorum(&self, cluster: &str) -> bool {
+        let (total, alive) = self.raft(cluster);
+        total > 0 && alive >= majority(total)
+    }
+
+    /// Lets a living manager lead where the leader is lost.
+    pub(super) fn leader(&self, cluster: &str) -> Option<String> {
+        let swarm = self.clusters.get(cluster)?;
+        let lives = |id: &&String| {
+            swarm
+                .nodes
+                .get(*id)
+                .is_some_and(|node| node.raft && self.node_lives(id, node))
+        };
+        let current = Some(&swarm.leader).filter(lives);
+        current.or_else(|| swarm.nodes.keys().find(lives)).cloned()
+    }
+
+    fn id(&mut self, prefix: &str) -> String {
+        self.next_id += 1;
+        format!("{prefix}{:04}", self.next_id)
+    }
+
+    fn host(&mut self, name: &str) -> Result<&mut SimHost, Fault> {
+        match self.hosts.get_mut(name) {
+            Some(host) if host.up => Ok(host),
+            _ => Err(super::unreachable(name)),
+        }
+    }
+
+    /// What `step` does to `name`.
+    pub(super) fn step(&mut self, name: &str, step: &Step, mishap: Mishap) -> Result<(), Fault> {
+        let restarts = matches!(
+            step,
+            Step::RestartEngine
+                | Step::Service {
+                    action: ServiceAction::Restart,
+                    ..
+                }
+        );
+        if restarts && !self.spares(name) {
+            self.quorum_lost_by.push(format!("{name}: {step}"));
+        }
+        let done = self.act(name, step, mishap);
+        if restarts && mishap.engine_dies && done.is_ok() {
+            self.host(name)?.engine_runs = false;
+            return Err(fail("the engine did not come up"));
+        }
+        done
+    }
+
+    /// Whether the swarm of `name` keeps its quorum when this node goes away.
+    fn spares(&self, name: &str) -> bool {
+        let Ok((cluster, id)) = self.member(name) else {
+            return true;
+        };
+        let (total, alive) = self.raft(&cluster);
+        let swarm = self.clusters.get(&cluster);
+        let votes = swarm
+            .and_then(|swarm| swarm.nodes.get(&id))
+            .is_some_and(|node| node.raft && self.node_lives(&id, node));
+        !votes || !self.has_quorum(&cluster) || may_spare(total, alive)
+    }
+
+    /// A swarm that somebody made by hand on `name`, of which skep knows nothing.
+    pub fn make_swarm(&mut self, name: &str) {
+        if let Some(host) = self.hosts.get_mut(name) {
+            let package = ("20.10.24".to_owned(), false);
+            host.packages.insert("docker.io".to_owned(), package);
+            host.engine_enabled = true;
+            start(host, false);
+        }
+        self.init(name);
+    }
+
+    fn act(&mut self, name: &str, step: &Step, mishap: Mishap) -> Result<(), Fault> {
+        let unbearable = self.unbearable.clone();
+        let host = self.host(name)?;
+        match step {
+            Step::RestartEngine => return super::engine::restart(host, unbearable.as_deref()),
+            Step::ReloadEngine => return super::engine::reload(host, unbearable.as_deref()),
+            Step::SettleRestart => return super::engine::settle(host),
+            Step::WriteFile {
+                path,
+                content,
+                mode,
+            } => {
+                host.files.insert(path.clone(), (content.clone(), *mode));
+            }
+            Step::MoveAside { path } => {
+                if let Some(file) = host.files.remove(path) {
+                    host.files.insert(format!("{path}.skep-old"), file);
+                }
+            }
+            Step::RemoveFile { path } => {
+                host.files.remove(path);
+            }
+            Step::FetchKey { path, .. } => {
+                host.files.insert(path.clone(), ("key".to_owned(), 0o644));
+            }
+            Step::InstallPackages { packages } => {
+                for package in packages {
+                    let version = package.version.clone().unwrap_or_else(|| "20.10.24".into());
+                    host.packages
+                        .entry(package.name.clone())
+                        .or_insert((version, false));
+                }
+                // A package's installation starts its service, and no other.
+                if packages
+                    .iter()
+                    .any(|package| package.name.starts_with("docker"))
+                {
+                    start(host, false);
+                    host.engine_enabled = true;
+                }
+            }
+            Step::HoldPackages { packages } => {
+                for name in packages {
+                    if let Some(package) = host.packages.get_mut(name) {
+                        package.1 = true;
+                    }
+                }
+            }
+            Step::LoadModules { modules } => host.modules.extend(modules.iter().cloned()),
+            Step::SetSysctls { values } => host.sysctls.extend(values.clone()),
+            Step::Service { unit, .. } if super::nfs::is_unit(unit) => {}
+            Step::Nfs(step) => super::nfs::act(host, step),
+            Step::Service {
+                action: ServiceAction::Stop,
+                ..
+            } => host.engine_runs = false,
+            Step::Service { action, .. } => {
+                if !host.has_engine() {
+                    return Err(fail("no such unit"));
+                }
+                host.engine_enabled = true;
+                start(host, *action == ServiceAction::Restart);
+            }
+            Step::RefreshPackages
+            | Step::RepairPackages
+            | Step::InstallPackageFiles { .. }
+            | Step::Upload { .. }
+            | Step::ValidateDaemonConfig { .. }
+            | Step::Lab(_) => {}
+            Step::Storage(call) => return super::storage::step(host, call),
+            Step::Docker(call) => return self.docker(name, call, mishap),
+            Step::Wait { condition, .. } => return self.wait(name, condition),
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, name: &str, condition: &Condition) -> Result<(), Fault> {
+        let host = self.host(name)?;
+        match condition {
+            Condition::Login | Condition::Drained { .. } => Ok(()),
+            Condition::Engine if host.engine_runs => Ok(()),
+            Condition::Spared { .. } => {
+                let (cluster, _) = self.member(name)?;
+                if self.has_quorum(&cluster) && self.spares(name) {
+                    Ok(())
+                } else {
+                    Err(fail("the other managers are no majority"))
+                }
+            }
+            Condition::Member { role, .. } => {
+                if let Some((cluster, role)) = host.joining.take() {
+                    self.enter(name, &cluster, role == Role::Manager);
+                }
+                let host = self.host(name)?;
+                let Some((cluster, id)) = host.member.clone() else {
+                    return Err(fail("the host is in no swarm"));
+                };
+                let raft = self
+                    .clusters
+                    .get(&cluster)
+                    .and_then(|cluster| cluster.nodes.get(&id))
+                    .is_some_and(|node| node.raft);
+                let as_asked = raft == (*role == Role::Manager);
+                if as_asked && self.has_quorum(&cluster) {
+                    Ok(())
+                } else {
+                    Err(fail("the node did not become what it should"))
+                }
+            }
+            Condition::Engine => Err(fail("the engine does not answer")),
+        }
+    }
+
+    fn docker(&mut self, name: &str, call: &DockerCall, mishap: Mishap) -> Result<(), Fault> {
+        if !self.lives(name) {
+            return Err(fail("the engine does not answer"));
+        }
+        match call {
+            DockerCall::SwarmInit { .. } => {
+                self.init(name);
+                Ok(())
+            }
+            DockerCall::SwarmJoin {
+                role,
+                managers,
+                cluster_id,
+                ..
+            } => {
+                let cluster = self.manager_of(managers, cluster_id.as_deref())?;
+                self.join(name, *role, cluster, mishap)
+            }
+            DockerCall::NodeUpdate {
+                managers,
+                role,
+                availability,
+                labels,
+            } => {
+                let (cluster, id) = self.member(name)?;
+                self.manager_of(managers, Some(&cluster))?;
+                if *role == Some(Role::Manager) {
+                    self.bears_one_more(&cluster)?;
+                }
+                let nodes = self
+                    .clusters
+                    .get_mut(&cluster)
+                    .map(|swarm| &mut swarm.nodes);
+                let Some(node) = nodes.and_then(|nodes| nodes.get_mut(&id)) else {
+                    return Err(fail("no such node"));
+                };
+                node.raft = role.map_or(node.raft, |role| role == Role::Manager);
+                node.availability = availability.unwrap_or(node.availability);
+                node.labels.extend(labels.clone());
+                Ok(())
+            }
+            DockerCall::Unlock { .. } => Ok(()),
+            DockerCall::SwarmUpdate { .. } => {
+                let (cluster, _) = self.member(name)?;
+                self.manager_of(&[name.to_owned()], Some(&cluster))
+                    .map(drop)
+            }
+        }
+    }
+
+    fn member(&self, name: &str) -> Result<(String, String), Fault> {
+        let member = self.hosts.get(name).and_then(|host| host.member.clone());
+        member.ok_or_else(|| fail("the host is in no swarm"))
+    }
+
+    /// A swarm with quorum that one of `managers` manages.
+    fn manager_of(&self, managers: &[String], wanted: Option<&str>) -> Result<String, Fault> {
+        for manager in managers {
+            let Some(host) = self.hosts.get(manager) else {
+                continue;
+            };
+            let Some((cluster, id)) = &host.member else {
+                continue;
+            };
+            let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
+            let raft = nodes
+                .and_then(|nodes| nodes.get(id))
+                .is_some_and(|node| node.raft);
+            let asked = wanted.is_none_or(|wanted| wanted == cluster);
+            if raft && asked && self.lives(manager) && self.has_quorum(cluster) {
+                return Ok(cluster.clone());
+            }
+        }
+        Err(fail("no manager with quorum answers"))
+    }
+
+    fn init(&mut self, name: &str) {
+        // Repeated after a lost connection, the call finds the swarm that it made.
+        if self.member(name).is_err() {
+            let cluster = self.id("cluster");
+            self.clusters.insert(cluster.clone(), SimCluster::default());
+            self.enter(name, &cluster, true);
+        }
+    }
+
+    fn join(
+        &mut self,
+        name: &str,
+        role: Role,
+        cluster: String,
+        mishap: Mishap,
+    ) -> Result<(), Fault> {
+        if self.host(name)?.joining.is_some() {
+            return Ok(());
+        }
+        match self.member(name) {
+            Ok((own, _)) if own == cluster => Ok(()),
+            Ok(_) => Err(fail("the host is in another swarm")),
+            Err(_) => {
+                if role == Role::Manager {
+                    self.bears_one_more(&cluster)?;
+                }
+                if mishap.join_pending {
+                    self.host(name)?.joining = Some((cluster, role));
+                } else {
+                    self.enter(name, &cluster, role == Role::Manager);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn bears_one_more(&self, cluster: &str) -> Result<(), Fault> {
+        let (total, alive) = self.raft(cluster);
+        if may_add(total, alive) {
+            Ok(())
+        } else {
+            Err(fail("the managers that are left cannot bear another one"))
+        }
+    }
+
+    fn enter(&mut self, name: &str, cluster: &str, raft: bool) {
+        let id = self.id("node");
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.member = Some((cluster.to_owned(), id.clone()));
+        }
+        if let Some(swarm) = self.clusters.get_mut(cluster) {
+            if swarm.nodes.is_empty() {
+                swarm.leader.clone_from(&id);
+            }
+            let node = SimNode {
+                host: name.to_owned(),
+                raft,
+                availability: Availability::Active,
+                labels: BTreeMap::new(),
+            };
+            swarm.nodes.insert(id, node);
+        }
+    }
+}
+
+/// Starts the engine; one that runs already reads its configuration again only on a restart.
+pub(super) fn start(host: &mut SimHost, restart: bool) {
+    if host.engine_runs && !restart {
+        return;
+    }
+    host.restarts += u32::from(host.engine_runs);
+    host.engine_runs = true;
+    let config = host.files.get("/etc/docker/daemon.json");
+    host.engine_config = config.map(|(text, _)| text.clone());
+}

@@ -1,0 +1,222 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::facts::{HostFacts, Identity, ManagerStatus, Node, SwarmSettings};
+use crate::inventory::Availability;
+use crate::known::Known;
+use crate::plan::Outlook;
+use crate::swarm::Membership;
+
+fn inventory() -> Inventory {
+    let text = "[cluster]\nname = \"one\"\n\
+                [[host]]\nname = \"m[1-3]\"\naddress = \"192.0.2.[1-3]\"\nrole = \"manager\"\n";
+    crate::inventory::parse(text, Path::new("skep.toml"))
+        .0
+        .unwrap()
+}
+
+/// A swarm of the managers m1, m2, ... of which `reachable` answer; their nodes are n1, n2, ...
+fn swarm(total: usize, reachable: usize) -> Up {
+    let node = |number: usize| Node {
+        id: format!("n{number}"),
+        hostname: format!("m{number}"),
+        role: Role::Manager,
+        availability: Availability::Active,
+        state: "ready".to_owned(),
+        address: format!("192.0.2.{number}"),
+        engine: "20.10.24".to_owned(),
+        labels: BTreeMap::new(),
+        manager: Some(ManagerStatus {
+            leader: number == 1,
+            reachable: number <= reachable,
+            address: format!("192.0.2.{number}:2377"),
+        }),
+    };
+    let member = |number: usize| {
+        let id = format!("n{number}");
+        (format!("m{number}"), Membership::Member { id })
+    };
+    Up {
+        cluster_id: "c".to_owned(),
+        managers: vec!["m1".to_owned()],
+        nodes: (1..=total).map(node).collect(),
+        settings: SwarmSettings::default(),
+        members: (1..=total).map(member).collect(),
+    }
+}
+
+fn change(host: &str, step: Step) -> Change {
+    Change {
+        id: ChangeId::new(host, "it"),
+        host: host.to_owned(),
+        resource: "it".to_owned(),
+        summary: "it".to_owned(),
+        diff: Vec::new(),
+        steps: vec![step],
+        risk: Risk::Safe,
+        lane: None,
+        needs: BTreeSet::new(),
+    }
+}
+
+fn restart(host: &str) -> Change {
+    change(
+        host,
+        Step::Service {
+            unit: "docker.service".to_owned(),
+            action: ServiceAction::Restart,
+        },
+    )
+}
+
+fn init(host: &str) -> Change {
+    change(
+        host,
+        Step::Docker(DockerCall::SwarmInit {
+            advertise: "192.0.2.1".to_owned(),
+            data_path: None,
+            default_addr_pool: Vec::new(),
+            subnet_size: None,
+            data_path_port: None,
+            autolock: false,
+            cert_expiry_days: None,
+            task_history: None,
+        }),
+    )
+}
+
+fn join(host: &str, role: Role) -> Change {
+    change(
+        host,
+        Step::Docker(DockerCall::SwarmJoin {
+            role,
+            advertise: "192.0.2.9".to_owned(),
+            data_path: None,
+            managers: vec!["m1".to_owned()],
+            cluster_id: None,
+        }),
+    )
+}
+
+fn refusals(changes: Vec<Change>, seen: &Swarm) -> Vec<String> {
+    let hosts = changes
+        .iter()
+        .map(|change| (change.host.clone(), Outlook::Changes));
+    let plan = Plan {
+        hosts: hosts.collect(),
+        changes,
+        ..Plan::default()
+    };
+    let refusals = check(&plan, &inventory(), &Gathered::new(), seen);
+    refusals.into_iter().map(|refusal| refusal.why).collect()
+}
+
+#[test]
+fn one_swarm_is_made_where_there_is_none_and_never_beside_another() {
+    let none: [&str; 0] = [];
+    assert_eq!(refusals(vec![init("m1")], &Swarm::None), none);
+    assert_eq!(
+        refusals(vec![init("m1"), init("m2")], &Swarm::None),
+        ["the plan makes 2 new swarms where 1 may be made"]
+    );
+    let up = Swarm::Up(swarm(3, 3));
+    assert_eq!(
+        refusals(vec![init("m1")], &up),
+        ["the plan makes 1 new swarms where 0 may be made"]
+    );
+}
+
+#[test]
+fn data_is_never_erased() {
+    let mut erase = restart("w1");
+    erase.risk = Risk::Destructive;
+    assert_eq!(
+        refusals(vec![erase], &Swarm::None),
+        ["`w1/it` would erase data"]
+    );
+}
+
+#[test]
+fn a_manager_joins_where_the_rest_bear_it() {
+    let none: [&str; 0] = [];
+    let joins = || vec![join("m4", Role::Manager)];
+    assert_eq!(refusals(joins(), &Swarm::Up(swarm(3, 3))), none);
+    assert_eq!(refusals(joins(), &Swarm::Up(swarm(5, 4))), none);
+    assert_eq!(
+        refusals(joins(), &Swarm::Up(swarm(3, 2))),
+        [
+            "managers 3, reachable 2, majority 2: another manager makes the majority 3, and until it has caught up only 2 are there"
+        ]
+    );
+    let worker = vec![join("w1", Role::Worker)];
+    assert_eq!(refusals(worker, &Swarm::Up(swarm(3, 2))), none);
+}
+
+#[test]
+fn a_manager_is_restarted_where_the_others_are_a_majority() {
+    let none: [&str; 0] = [];
+    let restarts = || vec![restart("m1")];
+    assert_eq!(refusals(restarts(), &Swarm::Up(swarm(1, 1))), none);
+    assert_eq!(refusals(restarts(), &Swarm::Up(swarm(3, 3))), none);
+    assert_eq!(
+        refusals(restarts(), &Swarm::Up(swarm(3, 2))),
+        ["managers 3, reachable 2, majority 2: restarting this one would leave 1"]
+    );
+    // One that the others do not reach has no vote to lose.
+    let gone = vec![restart("m3")];
+    assert_eq!(refusals(gone, &Swarm::Up(swarm(3, 2))), none);
+}
+
+#[test]
+fn managers_are_restarted_one_after_the_other() {
+    let none: [&str; 0] = [];
+    let up = Swarm::Up(swarm(3, 3));
+    let both = vec![restart("m1"), restart("m2")];
+    assert_eq!(
+        refusals(both.clone(), &up),
+        ["the plan restarts 2 of 3 managers, and not one after the other"]
+    );
+    let mut chained = both;
+    let first = chained[0].id.clone();
+    chained[1].needs.insert(first);
+    assert_eq!(refusals(chained, &up), none);
+}
+
+#[test]
+fn two_hosts_that_are_one_node_are_left_alone() {
+    let mut up = swarm(3, 3);
+    let id = "n1".to_owned();
+    up.members
+        .insert("m2".to_owned(), Membership::Member { id });
+    assert_eq!(
+        refusals(vec![join("m2", Role::Worker)], &Swarm::Up(up)),
+        ["it and `m1` both say that they are node n1"]
+    );
+}
+
+#[test]
+fn two_names_for_one_machine_are_refused_and_clones_are_not() {
+    let facts = |machine: &str, boot: &str| {
+        Ok(HostFacts {
+            identity: Known::Value(Identity {
+                hostname: "debian".to_owned(),
+                machine_id: machine.to_owned(),
+                boot_id: boot.to_owned(),
+            }),
+            ..HostFacts::default()
+        })
+    };
+    let gathered = Gathered::from([
+        ("m1".to_owned(), facts("a", "1")),
+        ("m2".to_owned(), facts("a", "1")),
+        ("m3".to_owned(), facts("a", "2")),
+    ]);
+    let plan = Plan {
+        hosts: BTreeMap::from([("m2".to_owned(), Outlook::Same)]),
+        ..Plan::default()
+    };
+    let refusals = check(&plan, &inventory(), &gathered, &Swarm::None);
+    let why: Vec<&str> = refusals.iter().map(|it| it.why.as_str()).collect();
+    assert_eq!(why, ["it and `m1` are one machine (machine ID a)"]);
+}

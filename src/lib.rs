@@ -1,0 +1,33 @@
+//! skep takes machines and turns them into a healthy Docker Swarm, then keeps that swarm right.
+//!
+//! Everything that changes anything goes one way: the inventory says what is wanted, probes say
+//! what is there, a pure planner makes a graph of changes from the two, guards read the graph and
+//! may refuse it, a person confirms it, the executor runs it, and a second plan proves it.
+//!
+//! The core (`inventory` to `plan`) does no I/O. Only `fleet`, `provider`, `ssh` and `docker` reach
+//! outside; `cli` and `ui` only parse and print.
+
+pub mod cli;
+pub mod docker;
+pub mod error;
+pub mod execute;
+pub mod facts;
+pub mod fleet;
+pub mod gather;
+pub mod guard;
+pub mod inventory;
+pub mod known;
+pub mod local;
+pub mod nfs;
+pub mod plan;
+pub mod preflight;
+pub mod provider;
+pub mod quorum;
+pub mod resource;
+pub mod secret;
+pub mod shell;
+pub mod ssh;
+pub mod state;
+pub mod status;
+pub mod swarm;
+pub mod ui;

@@ -1,0 +1,3 @@
+//! Where hosts come from when skep makes them itself.
+
+pub mod lab;

@@ -1,0 +1,280 @@
+//! Stories of the command line, on the real binary in an environment of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "cli/environment.rs"]
+mod environment;
+#[path = "cli/terminal.rs"]
+mod terminal;
+
+use std::fmt::Write as _;
+
+use environment::Environment;
+use insta::assert_snapshot;
+
+/// A sound inventory of every role.
+const SOUND: &str = r#"
+[cluster]
+name = "dccn"
+
+[ssh]
+user = "admin"
+become = true
+
+[swarm]
+default-addr-pool = ["10.200.0.0/16"]
+
+[group.ssd]
+labels = { disk = "ssd" }
+
+[[host]]
+name = "m[1-3]"
+address = "10.0.0.[11-13]"
+role = "manager"
+
+[[host]]
+name = "w1"
+address = "10.0.0.21"
+role = "worker"
+groups = ["ssd"]
+labels = { function = "production" }
+vars = { rack = 4 }
+ssh = { jump = "m1", port = 2222 }
+
+[[host]]
+name = "nas"
+address = "10.0.0.5"
+role = "none"
+"#;
+
+/// Three things are wrong with it: a key, a role, and no manager.
+const BROKEN: &str = r#"
+[cluster]
+name = "dccn"
+
+[[host]]
+name = "w1"
+adress = "10.0.0.21"
+role = "worker"
+
+[[host]]
+name = "w2"
+address = "10.0.0.22"
+role = "boss"
+"#;
+
+#[test]
+fn without_arguments_it_shows_its_help() {
+    let it = Environment::new();
+    let output = it.run(&[]);
+    assert_snapshot!(output.show());
+}
+
+#[test]
+fn the_help_of_every_verb() {
+    let it = Environment::new();
+    let mut tree = it.run(&["--help"]).show();
+    let mut verbs: Vec<Vec<String>> = vec![Vec::new()];
+    while let Some(above) = verbs.pop() {
+        let mut command = skep::cli::command();
+        for name in &above {
+            command = command.find_subcommand(name).unwrap().clone();
+        }
+        for verb in command.get_subcommands() {
+            let path = [above.clone(), vec![verb.get_name().to_owned()]].concat();
+            let arguments: Vec<&str> = path.iter().map(String::as_str).collect();
+            let output = it.run(&[&arguments[..], &["-h"]].concat());
+            let _infallible = write!(tree, "\n$ skep {} -h\n{}", path.join(" "), output.show());
+            verbs.push(path);
+        }
+    }
+    assert_snapshot!(tree);
+}
+
+#[test]
+fn wrong_usage_is_told_with_the_nearest_right_one() {
+    let it = Environment::new();
+    assert_snapshot!("usage_verb", it.run(&["invntory"]).show());
+    assert_snapshot!("usage_option", it.run(&["inventory", "--jsn"]).show());
+    assert_snapshot!(
+        "usage_conflict",
+        it.run(&["inventory", "--json", "--ansible"]).show()
+    );
+    assert_snapshot!("usage_value", it.run(&["completions", "bsh"]).show());
+}
+
+#[test]
+fn a_missing_inventory_is_told_with_the_way_to_one() {
+    let it = Environment::new();
+    assert_snapshot!(it.run(&["inventory"]).show());
+}
+
+#[test]
+fn a_sound_inventory_passes_the_check() {
+    let it = Environment::new();
+    it.write("skep.toml", SOUND);
+    assert_snapshot!(it.run(&["check", "--offline"]).show());
+}
+
+#[test]
+fn all_errors_of_an_inventory_come_at_once() {
+    let it = Environment::new();
+    it.write("skep.toml", BROKEN);
+    assert_snapshot!("broken_for_people", it.run(&["check", "--offline"]).show());
+    assert_snapshot!(
+        "broken_as_json",
+        it.run(&["check", "--offline", "--json", "-qq"]).show()
+    );
+}
+
+#[test]
+fn the_inventory_comes_from_the_option_then_the_environment() {
+    let it = Environment::new();
+    it.write("a.toml", &SOUND.replace("dccn", "from-a"));
+    it.write("b.toml", &SOUND.replace("dccn", "from-b"));
+    let cluster = |output: environment::Output| {
+        let json: serde_json::Value = serde_json::from_str(output.success()).unwrap();
+        json["cluster"].as_str().unwrap().to_owned()
+    };
+    let named = it.run_with(&[("SKEP_INVENTORY", "a.toml")], &["inventory", "--json"]);
+    assert_eq!(cluster(named), "from-a");
+    let arguments = ["-i", "b.toml", "inventory", "--json"];
+    let both = it.run_with(&[("SKEP_INVENTORY", "a.toml")], &arguments);
+    assert_eq!(cluster(both), "from-b");
+    let after = it.run(&["inventory", "--json", "-i", "b.toml"]);
+    assert_eq!(cluster(after), "from-b");
+}
+
+#[test]
+fn the_inventory_for_people_and_programs() {
+    let it = Environment::new();
+    it.write("skep.toml", SOUND);
+    assert_snapshot!("inventory_list", it.run(&["inventory", "--list"]).show());
+    assert_snapshot!("inventory_json", it.run(&["inventory", "--json"]).show());
+    assert_snapshot!(
+        "inventory_ansible",
+        it.run(&["inventory", "--ansible", "--list"]).show()
+    );
+    assert_snapshot!(
+        "inventory_ansible_host",
+        it.run(&["inventory", "--host", "w1"]).show()
+    );
+    assert_snapshot!(
+        "inventory_ansible_nobody",
+        it.run(&["inventory", "--host", "w9"]).show()
+    );
+}
+
+#[test]
+fn init_writes_an_inventory_that_passes_the_check() {
+    let it = Environment::new();
+    let output = it.run(&[
+        "init",
+        "--manager",
+        "10.0.0.11",
+        "--worker",
+        "10.0.0.21",
+        "db=10.0.0.22",
+        "--user",
+        "admin",
+    ]);
+    assert_snapshot!("init_says", output.show());
+    assert_snapshot!("init_writes", it.read("skep.toml"));
+    it.run(&["check", "--offline"]).success();
+    assert_snapshot!("init_never_overwrites", it.run(&["init", "--lab"]).show());
+}
+
+#[test]
+fn init_writes_nothing_that_would_not_pass() {
+    let it = Environment::new();
+    let output = it.run(&["init", "--manager", "10.0.0.11", "10.0.0.12"]);
+    assert_snapshot!(output.show());
+    assert!(!it.path("skep.toml").exists());
+}
+
+#[test]
+fn init_does_not_ask_where_nobody_answers() {
+    let it = Environment::new();
+    assert_snapshot!(it.run(&["init"]).show());
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let it = Environment::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = it.run(&["completions", shell]);
+        assert!(output.success().contains("inventory"), "{shell}");
+    }
+}
+
+#[test]
+fn manual_pages_for_every_verb() {
+    let it = Environment::new();
+    assert!(it.run(&["man"]).success().starts_with(".ie"));
+    it.run(&["man", "--out", "man1"]).success();
+    let page = it.read("man1/skep-inventory.1");
+    assert!(page.contains("\\-\\-ansible"), "{page}");
+    assert!(page.contains("\\-\\-color"), "{page}");
+    for verb in skep::cli::command().get_subcommands() {
+        let page = format!("man1/skep-{}.1", verb.get_name());
+        assert!(it.path(&page).exists(), "{page}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_unless_asked_for() {
+    let it = Environment::new();
+    it.write("skep.toml", SOUND);
+    let coloured = |environment: &[(&str, &str)], arguments: &[&str]| {
+        let arguments = [&["inventory"], arguments].concat();
+        it.run_with(environment, &arguments)
+            .success()
+            .contains('\x1b')
+    };
+    assert!(!coloured(&[], &[]));
+    assert!(coloured(&[], &["--color", "always"]));
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")], &[]));
+    assert!(!coloured(
+        &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")],
+        &[]
+    ));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1")], &["--color", "never"]));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let it = Environment::new();
+    it.write("skep.toml", SOUND);
+    for arguments in [
+        &["inventory", "--json"][..],
+        &["inventory", "--list"],
+        &["completions", "bash"],
+        &["man"],
+        &["schema"],
+    ] {
+        let output = it.run_into_closed_pipe(arguments);
+        assert_eq!(output.code, Some(0), "{arguments:?}: {}", output.stderr);
+        assert_eq!(output.stderr, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_log_goes_to_its_file() {
+    let it = Environment::new();
+    it.write("skep.toml", SOUND);
+    it.run(&["check", "--offline", "--log-file", "log"])
+        .success();
+    it.write("far.toml", "[cluster]\nname = \"far\"\n[ssh]\nport = 1\nconnect-timeout = 1\nconfig = \"\"\n[[host]]\nname = \"m1\"\naddress = \"127.0.0.1\"\nrole = \"manager\"\n");
+    let output = it.run(&["plan", "-i", "far.toml", "--log-file", "log"]);
+    assert!(
+        output.show().starts_with("exit code: 1"),
+        "{}",
+        output.show()
+    );
+    let log = it.read("log");
+    let line = log.lines().find(|line| line.contains("Gathered"));
+    let line = line.unwrap_or_else(|| panic!("the log does not tell that m1 was asked: {log}"));
+    serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let output = it.run(&["check", "--offline", "--log-file", "no/such/log"]);
+    assert_snapshot!(output.show());
+}

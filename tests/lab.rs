@@ -1,0 +1,68 @@
+//! Stories of real hosts: the real binary makes containers with systemd and sshd, brings a swarm up
+//! on them, and everything that can go wrong is made to go wrong.
+//!
+//! Needs root, Docker's packages and a Debian mirror; about twelve minutes on two processors. Run
+//! it with `cargo test --test lab -- --ignored --nocapture --test-threads=1`.
+
+#![expect(clippy::unwrap_used, reason = "a test: a failed step ends it")]
+
+#[path = "lab/cuts.rs"]
+mod cuts;
+#[path = "lab/life.rs"]
+mod life;
+#[path = "lab/run.rs"]
+mod run;
+#[path = "lab/tell.rs"]
+mod tell;
+#[path = "lab/tokens.rs"]
+mod tokens;
+#[path = "lab/trouble.rs"]
+mod trouble;
+#[path = "lab/world.rs"]
+mod world;
+
+use tell::tell;
+use world::World;
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn a_swarm_is_made_and_grows_and_bears_trouble() {
+    let world = World::new("test-life");
+    life::inventories(&world);
+    tell(
+        &world,
+        &[
+            ("from nothing to five hosts in two commands", life::bring_up),
+            ("status for programs", life::status),
+            ("a second run changes nothing", life::again),
+            ("verbs for work by hand", life::verbs),
+            ("an even number of managers", life::even),
+            ("a saved plan", life::saved),
+            ("some hosts only", life::on),
+            ("a host that is down", trouble::host_down),
+            ("a host key that changed", trouble::host_key),
+            ("sudo with a password", trouble::sudo),
+            ("an engine that hangs", trouble::hung_engine),
+            ("two runs at once", trouble::two_at_once),
+            ("quorum lost", trouble::quorum_lost),
+            ("a host in another swarm", trouble::foreign),
+            ("the first manager installed anew", trouble::reinstalled),
+            ("no join token anywhere", life::no_tokens),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn a_run_that_is_cut_is_finished_by_the_next() {
+    let world = World::new("test-cuts");
+    tell(
+        &world,
+        &[
+            ("another package manager at work", cuts::apt_lock),
+            ("connections cut", cuts::connection_cut),
+            ("Ctrl-C", cuts::interrupted),
+            ("kill -9, ten times", cuts::killed),
+        ],
+    );
+}
