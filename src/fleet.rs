@@ -57,6 +57,9 @@ pub enum FaultKind {
     Failed,
     /// The step did not end within its deadline.
     TimedOut,
+    /// The managers have no leader at the moment, as in an election: what was asked of them may be
+    /// asked again.
+    NoQuorum,
     /// The step was refused for safety: nothing was done.
     Refused,
     /// The user interrupted.

@@ -323,6 +323,23 @@ fn a_failure_is_named_by_whoever_was_skipped_for_it() {
     });
 }
 
+/// Managers without a leader, as in an election, cost time and nothing else.
+#[test]
+fn an_election_is_waited_for() {
+    let inventory = inventory(3, 5);
+    let elections = Faults {
+        election: 200,
+        ..Faults::default()
+    };
+    let fleet = SimFleet::new(World::fresh(&inventory), elections, 14);
+    paused(async move {
+        let plan = plan(&fleet, &inventory).await;
+        let report = apply(&fleet, &plan).await;
+        assert!(report.is_done(), "{report:#?}");
+        assert_healthy(&fleet, &inventory);
+    });
+}
+
 fn inits(plan: &Plan) -> bool {
     let mut steps = plan.changes.iter().flat_map(|change| &change.steps);
     steps.any(|step| matches!(step, Step::Docker(DockerCall::SwarmInit { .. })))

@@ -20,6 +20,14 @@ use super::event::{Event, Outcome};
 /// try. Every step may be repeated: it finds what it did before.
 const RETRIES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
 
+/// The same for a step that found the managers without a leader. An election takes some seconds, and
+/// up to 20 s where a manager that was away comes back into it.
+const ELECTIONS: [Duration; 3] = [
+    Duration::from_secs(3),
+    Duration::from_secs(7),
+    Duration::from_secs(15),
+];
+
 /// The user's wish to stop.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -238,19 +246,22 @@ async fn carry_out(
                 line: line.to_owned(),
             });
         };
-        let mut tries = RETRIES.iter();
+        let mut lost = RETRIES.iter();
+        let mut elections = ELECTIONS.iter();
         loop {
             let Err(fault) = fleet.run(&change.host, step, &output).await else {
                 break;
             };
-            let lost = matches!(fault.kind, FaultKind::Lost | FaultKind::Unreachable);
-            match tries.next() {
-                Some(pause) if lost => {
-                    output(&format!("{fault}; trying again"));
-                    tokio::time::sleep(*pause).await;
-                }
-                _ => return Outcome::Failed { step: title, fault },
-            }
+            let pause = match fault.kind {
+                FaultKind::Lost | FaultKind::Unreachable => lost.next(),
+                FaultKind::NoQuorum => elections.next(),
+                _ => None,
+            };
+            let Some(pause) = pause else {
+                return Outcome::Failed { step: title, fault };
+            };
+            output(&format!("{fault}; trying again"));
+            tokio::time::sleep(*pause).await;
         }
     }
     Outcome::Done

@@ -33,6 +33,8 @@ pub struct Faults {
     pub failed: u32,
     /// A join is not over when the engine's own patience is: it goes on by itself.
     pub join_pending: u32,
+    /// The managers elect a leader just then and do nothing.
+    pub election: u32,
     /// A restart leaves the engine dead.
     pub engine_dies: u32,
 }
@@ -125,18 +127,19 @@ impl Fleet for SimFleet {
         _output: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let (pause, before, failed, after, mishap) = {
+            let (pause, before, failed, election, after, mishap) = {
                 let mut state = self.lock();
                 let faults = state.faults;
                 let pause = Duration::from_millis(10 + state.next() % 5000);
                 let before = state.chance(faults.lost_before);
                 let failed = state.chance(faults.failed);
                 let after = state.chance(faults.lost_after);
+                let election = state.chance(faults.election) && matches!(step, Step::Docker(_));
                 let mishap = Mishap {
                     join_pending: state.chance(faults.join_pending),
                     engine_dies: state.chance(faults.engine_dies),
                 };
-                (pause, before, failed, after, mishap)
+                (pause, before, failed, election, after, mishap)
             };
             tokio::time::sleep(pause / 2).await;
             if before {
@@ -144,6 +147,9 @@ impl Fleet for SimFleet {
             }
             if failed {
                 return Err(Fault::new(FaultKind::Failed, "the step failed"));
+            }
+            if election {
+                return Err(Fault::new(FaultKind::NoQuorum, "the swarm has no leader"));
             }
             self.lock().world.step(host, step, mishap)?;
             tokio::time::sleep(pause / 2).await;

@@ -150,6 +150,7 @@ async fn join_and_settle(docker: &Docker, join: &SwarmJoin) -> Result<(), Fault>
         match docker.join(join).await {
             Ok(()) => return Ok(()),
             Err(DockerError::JoinPending) => {}
+            // The engine forgets a join that failed at once; the caller begins it again.
             Err(error) => return Err(fault(&error)),
         }
         let Some(error) = given_up(docker).await? else {
@@ -226,6 +227,11 @@ async fn is_joined(docker: &Docker, manager: &Manager) -> Result<bool, Fault> {
         Known::Absent => Ok(false),
         // A join that goes on from an earlier try has no NodeID yet.
         Known::Value(local) if local.state == "pending" => Ok(true),
+        // One that was given up: no swarm is left by clearing it.
+        Known::Value(local) if local.state == "error" && local.node_id.is_empty() => {
+            docker.leave().await.map_err(|error| fault(&error))?;
+            Ok(false)
+        }
         Known::Value(local) if manager.nodes.iter().any(|node| node.id == local.node_id) => {
             Ok(true)
         }
@@ -260,7 +266,7 @@ pub(super) async fn healthy(
         }
     }
     Err(Fault::new(
-        FaultKind::Failed,
+        FaultKind::NoQuorum,
         format!("no manager with quorum answers ({})", said.join("; ")),
     ))
 }
@@ -292,7 +298,9 @@ async fn ask(live: &Live, name: &str, cluster_id: Option<&str>) -> Result<Manage
     })
 }
 
-/// The addresses to join at: the manager that gave the token first, then the others.
+/// The addresses to join at: the leader first, for a manager that is none sends the request on to it,
+/// and may for some time not reach one that was just elected; then the manager that gave the token,
+/// then the others.
 fn remotes(manager: &Manager) -> Vec<String> {
     let at = |address: &str| {
         if address.contains(':') {
@@ -301,13 +309,17 @@ fn remotes(manager: &Manager) -> Vec<String> {
             format!("{address}:{MANAGER_PORT}")
         }
     };
-    let mut remotes = vec![at(&manager.local.node_addr)];
-    for node in &manager.nodes {
-        let reachable = node.manager.as_ref().is_some_and(|raft| raft.reachable);
-        let address = at(&node.address);
+    let leads = |node: &&Node| node.manager.as_ref().is_some_and(|raft| raft.leader);
+    let reachable = |node: &&Node| node.manager.as_ref().is_some_and(|raft| raft.reachable);
+    let nodes = &manager.nodes;
+    let all = (nodes.iter().filter(leads).map(|node| &node.address))
+        .chain([&manager.local.node_addr])
+        .chain(nodes.iter().filter(reachable).map(|node| &node.address));
+    let mut remotes = Vec::new();
+    for address in all {
         // A leader's address can read 0.0.0.0.
-        if reachable && node.address != "0.0.0.0" && !remotes.contains(&address) {
-            remotes.push(address);
+        if address != "0.0.0.0" && !remotes.contains(&at(address)) {
+            remotes.push(at(address));
         }
     }
     remotes
@@ -342,6 +354,7 @@ pub(super) fn fault(error: &DockerError) -> Fault {
     let kind = match error {
         DockerError::Lost(_) => FaultKind::Lost,
         DockerError::NoAnswer(_) => FaultKind::TimedOut,
+        DockerError::NoQuorum { .. } => FaultKind::NoQuorum,
         _ => FaultKind::Failed,
     };
     let fault = Fault::new(kind, error.to_string());
