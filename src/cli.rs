@@ -11,12 +11,14 @@ pub mod lab;
 pub mod load;
 pub mod log;
 pub mod man;
+pub mod node;
 pub mod plan;
 pub mod schema;
 pub mod ssh;
 pub mod status;
 pub mod up;
 mod wipe;
+mod work;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -125,6 +127,10 @@ pub enum Command {
     Up(up::UpArgs),
     /// Show how the cluster is
     Status(status::StatusArgs),
+    /// Change, add or remove single nodes
+    Node(node::NodeArgs),
+    /// Spread the tasks of services over the nodes again
+    Rebalance(node::RebalanceArgs),
     /// Run a command on hosts
     Exec(exec::ExecArgs),
     /// Open a shell on a host
@@ -223,6 +229,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Plan(args) => plan::run(&args, global, printer),
         Command::Up(args) => up::run(&args, global, printer),
         Command::Status(args) => status::run(&args, global, printer),
+        Command::Node(args) => node::run(&args, global, printer),
+        Command::Rebalance(args) => node::rebalance(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),
         Command::Docker(args) => docker::run(&args, global, printer),

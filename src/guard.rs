@@ -1,14 +1,16 @@
 //! Guards read a plan and refuse what could lose a quorum, make a second swarm or erase data. They
 //! know nothing of how the plan came to be, so that a mistake of the planner stops here.
 
+mod raft;
+
 use std::collections::BTreeMap;
 
-use crate::inventory::{Inventory, Role};
+use crate::inventory::Inventory;
 use crate::known::Known;
 use crate::plan::{
     Change, ChangeId, DockerCall, Plan, Refusal, Risk, ServiceAction, Step, StorageCall,
 };
-use crate::quorum::{majority, may_add, may_spare};
+use crate::quorum::{majority, may_spare};
 use crate::resource::storage::{self, DeviceState};
 use crate::swarm::{Gathered, Swarm, Up};
 
@@ -25,7 +27,8 @@ pub fn check(
     refusals.extend(devices(plan, gathered));
     refusals.extend(one_machine(plan, inventory, gathered));
     if let Swarm::Up(up) = seen {
-        refusals.extend(joins(plan, up));
+        refusals.extend(raft::check(plan, up));
+        refusals.extend(identity(plan, gathered, up));
         refusals.extend(restarts(plan, up));
         refusals.extend(together(plan, up));
         refusals.extend(ambiguous(plan, inventory, up));
@@ -129,43 +132,6 @@ fn devices(plan: &Plan, gathered: &Gathered) -> Vec<Refusal> {
     refusals
 }
 
-/// A manager that joins raises the majority before it helps to reach it. With all managers
-/// reachable that is the ordinary way up; with some away it can cost the quorum when the join gets
-/// stuck half way.
-fn joins(plan: &Plan, up: &Up) -> Option<Refusal> {
-    let (total, reachable) = up.raft();
-    let joins = plan
-        .changes
-        .iter()
-        .flat_map(|change| &change.steps)
-        .filter(|step| adds_manager(step))
-        .count();
-    let needed = majority(total + 1);
-    (joins > 0 && !may_add(total, reachable)).then(|| Refusal {
-        host: None,
-        why: format!(
-            "managers {total}, reachable {reachable}, majority {}: another manager makes the majority {needed}, and until it has caught up only {reachable} are there",
-            majority(total)
-        ),
-        hint: "Bring the lost manager back, or take it out of raft first.".to_owned(),
-    })
-}
-
-fn adds_manager(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::Docker(
-            DockerCall::SwarmJoin {
-                role: Role::Manager,
-                ..
-            } | DockerCall::NodeUpdate {
-                role: Some(Role::Manager),
-                ..
-            }
-        )
-    )
-}
-
 /// A restart takes a manager away for a moment. With one or two managers there is no way around
 /// that; with more, the others must be a majority without it.
 fn restarts(plan: &Plan, up: &Up) -> Vec<Refusal> {
@@ -224,6 +190,75 @@ fn together(plan: &Plan, up: &Up) -> Option<Refusal> {
         ),
         hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
     })
+}
+
+/// A node is known by its NodeID alone, and from both sides: its row must be in the managers' list,
+/// and where its host answers, the row's host name must be the host's own, for rows are known to
+/// change places after an upgrade or a reboot (moby#46167). A leftover of the same name does not
+/// matter. Nothing of a node's role, work or membership is changed while it is not so.
+fn identity(plan: &Plan, gathered: &Gathered, up: &Up) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for change in &plan.changes {
+        for id in change.steps.iter().filter_map(named) {
+            if !up.nodes.iter().any(|node| node.id == id) {
+                refusals.push(Refusal {
+                    host: Some(change.host.clone()),
+                    why: format!(
+                        "`{}` is about node {id}, which the managers do not list",
+                        change.id
+                    ),
+                    hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
+                });
+            }
+        }
+        let touches = change.steps.iter().any(|step| {
+            matches!(
+                step,
+                Step::Docker(
+                    DockerCall::NodeUpdate {
+                        id: None,
+                        role: Some(_),
+                        ..
+                    } | DockerCall::SwarmLeave { .. }
+                )
+            )
+        });
+        let (true, Some(node), Some(Ok(facts))) = (
+            touches,
+            up.node_of(&change.host),
+            gathered.get(&change.host),
+        ) else {
+            continue;
+        };
+        let own = facts
+            .identity
+            .value()
+            .map(|identity| identity.hostname.as_str());
+        if let Some(own) = own.filter(|own| {
+            !own.is_empty() && !node.hostname.is_empty() && !node.hostname.eq_ignore_ascii_case(own)
+        }) {
+            refusals.push(Refusal {
+                host: Some(change.host.clone()),
+                why: format!(
+                    "it calls itself `{own}` and says that it is node {}, which the managers call `{}`",
+                    node.id, node.hostname
+                ),
+                hint: "The managers' rows may have changed places (moby#46167). Restart the engine of this host, then run the command again.".to_owned(),
+            });
+        }
+    }
+    refusals
+}
+
+/// The NodeID that a step names.
+fn named(step: &Step) -> Option<&str> {
+    match step {
+        Step::Docker(DockerCall::NodeUpdate { id, .. } | DockerCall::Drain { id, .. }) => {
+            id.as_deref()
+        }
+        Step::Docker(DockerCall::SwarmLeave { id } | DockerCall::NodeRemove { id, .. }) => Some(id),
+        _ => None,
+    }
 }
 
 /// Two hosts that say that they are the same node, after an engine upgrade or with a cloned disk

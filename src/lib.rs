@@ -21,6 +21,7 @@ pub mod local;
 pub mod nfs;
 pub mod plan;
 pub mod preflight;
+pub mod procedure;
 pub mod provider;
 pub mod quorum;
 pub mod resource;

@@ -8,14 +8,14 @@ mod pool;
 pub mod saved;
 pub mod script;
 pub mod step;
-mod swarm;
+pub(crate) mod swarm;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use advertise::advertise_address;
-pub use build::build;
+pub use build::{build, build_and_prune};
 pub use nfs::NfsStep;
 pub(crate) use step::bytes;
 pub use step::{

@@ -25,6 +25,21 @@ pub fn may_spare(total: usize, reachable: usize) -> bool {
     total < 3 || reachable > majority(total)
 }
 
+/// Why `name`, one of `total` managers of which `reachable` answer, must not be taken out of raft;
+/// `None` where it may. `answers`: whether it is one of the reachable. Those that are left must be a
+/// majority of what raft then counts, and the last manager stays.
+pub fn demotion(name: &str, total: usize, reachable: usize, answers: bool) -> Option<String> {
+    let rest = total.saturating_sub(1);
+    let left = reachable.saturating_sub(usize::from(answers));
+    let (now, then) = (majority(total), majority(rest));
+    let may = rest > 0 && reachable >= now && left >= then;
+    (!may).then(|| {
+        format!(
+            "managers {total}, reachable {reachable}, majority {now}: demoting {name} would leave {left} of {rest}, of which {then} must be there"
+        )
+    })
+}
+
 /// The arithmetic in words: `3 managers: majority 2, tolerates 1 lost`.
 pub fn describe(managers: usize) -> String {
     let mut text = match managers {
@@ -82,6 +97,28 @@ mod tests {
             !must_not
                 .iter()
                 .any(|(total, reachable)| may_spare(*total, *reachable))
+        );
+    }
+
+    #[test]
+    fn a_manager_is_demoted_where_the_rest_are_a_majority_of_the_rest() {
+        let may = [(3, 3, true), (2, 2, true), (3, 2, false), (5, 3, false)];
+        for (total, reachable, answers) in may {
+            assert_eq!(demotion("m2", total, reachable, answers), None);
+        }
+        let must_not = [
+            (1, 1, true),
+            (3, 2, true),
+            (3, 1, false),
+            (5, 3, true),
+            (2, 1, false),
+        ];
+        for (total, reachable, answers) in must_not {
+            assert!(demotion("m2", total, reachable, answers).is_some());
+        }
+        assert_eq!(
+            demotion("m2", 3, 2, true).unwrap(),
+            "managers 3, reachable 2, majority 2: demoting m2 would leave 1 of 2, of which 2 must be there"
         );
     }
 

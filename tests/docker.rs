@@ -309,6 +309,7 @@ async fn the_life_of_a_swarm() {
         role: Some(Role::Manager),
         availability: Some(Availability::Drain),
         labels: [("zone".to_owned(), "a".to_owned())].into(),
+        unlabel: [].into(),
     };
     assert!(first.node_update(&worker.node_id, &change).await.unwrap());
     assert!(!first.node_update(&worker.node_id, &change).await.unwrap());

@@ -16,6 +16,7 @@ use crate::gather::gather;
 use crate::inventory::{Host, Inventory, Provider};
 use crate::known::Known;
 use crate::plan::Plan;
+use crate::procedure::Procedure;
 use crate::provider::lab::Lab;
 use crate::secret;
 use crate::swarm::{Gathered, Swarm};
@@ -78,11 +79,15 @@ impl Cluster {
         })
     }
 
-    /// Asks all hosts, and plans for those that were selected.
-    pub async fn plan(&self, emit: &(dyn Fn(Event) + Send + Sync)) -> (Gathered, Plan) {
+    /// Asks all hosts, and plans the procedure.
+    pub async fn plan(
+        &self,
+        procedure: &Procedure,
+        emit: &(dyn Fn(Event) + Send + Sync),
+    ) -> (Gathered, Plan) {
         let mut gathered = gather(self.live.as_ref(), &self.inventory.hosts, &[], emit).await;
         self.ask_again(&mut gathered).await;
-        let plan = crate::plan::build(&self.inventory, &gathered, &self.selected);
+        let plan = procedure.plan(&self.inventory, &gathered, &self.selected);
         (gathered, plan)
     }
 

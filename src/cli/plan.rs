@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::inventory::Provider;
 use crate::plan::saved::Saved;
 use crate::plan::{Outlook, Plan};
+use crate::procedure::Procedure;
 use crate::provider::lab::{Lab, LabState};
 use crate::ui::follow::Format;
 use crate::ui::{Printer, diff, plan as show, text};
@@ -32,6 +33,10 @@ pub struct PlanArgs {
     /// Plan for these hosts only: names, globs, `managers`, `workers`, `@label=value`, `!host`
     #[arg(long, value_name = "SELECTOR")]
     pub on: Option<String>,
+
+    /// Show what `up --prune` would take out of the swarm
+    #[arg(long, conflicts_with = "out")]
+    pub prune: bool,
 
     /// Save the plan to this file, for `skep up FILE`
     #[arg(long, value_name = "FILE")]
@@ -61,7 +66,7 @@ pub fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> Result<()> {
         wipe::allow(&mut cluster.inventory, args.wipe.as_deref())?;
         let mut follow = Follow::new(printer, Format::Human, None);
         let plan = follow
-            .during(async |it: &Emit| plan_all(&cluster, it).await)
+            .during(async |it: &Emit| plan_all(&cluster, args.prune, it).await)
             .await??;
         if args.json {
             printer.json(&plan)?;
@@ -78,13 +83,14 @@ pub fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> Result<()> {
 }
 
 /// The plan, with the hosts of a lab that are still to be made: there is nothing to ask them.
-async fn plan_all(cluster: &Cluster, emit: &Emit) -> Result<Plan> {
+async fn plan_all(cluster: &Cluster, prune: bool, emit: &Emit) -> Result<Plan> {
+    let procedure = Procedure::Up { prune };
     let missing = match &cluster.lab {
         Some(lab) => missing(cluster, lab).await?,
         None => Vec::new(),
     };
     if missing.is_empty() {
-        return Ok(cluster.plan(&|event| emit.emit(event)).await.1);
+        return Ok(cluster.plan(&procedure, &|event| emit.emit(event)).await.1);
     }
     let there = cluster
         .inventory

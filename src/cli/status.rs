@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::error::{Error, Kind, Result};
+use crate::procedure::Procedure;
 use crate::status::{StatusReport, SwarmState};
 use crate::swarm::Swarm;
 use crate::ui::follow::Format;
@@ -67,7 +68,7 @@ pub fn run(args: &StatusArgs, global: &Global, printer: &Printer) -> Result<()> 
 async fn look(cluster: &Cluster, printer: &Printer) -> Result<StatusReport> {
     let mut follow = Follow::new(printer, Format::Human, None);
     let (gathered, plan) = follow
-        .during(async |it: &Emit| cluster.plan(&|event| it.emit(event)).await)
+        .during(async |it: &Emit| cluster.plan(&Procedure::UP, &|event| it.emit(event)).await)
         .await?;
     let swarm = Swarm::see(&cluster.inventory, &gathered);
     Ok(StatusReport::new(

@@ -1,13 +1,15 @@
 //! The calls, typed.
 
-use std::collections::{BTreeMap, HashMap};
+pub(super) mod services;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::models;
 use bollard::query_parameters::{
-    LeaveSwarmOptionsBuilder, ListTasksOptionsBuilder, UpdateNodeOptionsBuilder,
-    UpdateSwarmOptionsBuilder,
+    DeleteNodeOptionsBuilder, LeaveSwarmOptionsBuilder, ListTasksOptionsBuilder,
+    UpdateNodeOptionsBuilder, UpdateSwarmOptionsBuilder,
 };
 use hyper::Method;
 use ipnet::IpNet;
@@ -101,6 +103,8 @@ pub struct NodeChange {
     pub availability: Option<Availability>,
     /// Labels to set; others stay.
     pub labels: BTreeMap<String, String>,
+    /// Labels to take away.
+    pub unlabel: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for Docker {
@@ -286,6 +290,21 @@ impl Docker {
         Ok(true)
     }
 
+    /// Takes a node out of the managers' list; well if it is not there. Without `force` the engine
+    /// refuses it for a node that is not down.
+    pub async fn node_remove(&self, id: &str, force: bool) -> Result<(), DockerError> {
+        let options = DeleteNodeOptionsBuilder::new().force(force).build();
+        let removed = self
+            .bollard(DEADLINE, async |docker| {
+                docker.delete_node(id, Some(options)).await
+            })
+            .await;
+        match removed {
+            Err(DockerError::Api { status: 404, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Changes the swarm's settings; whether anything differed. Nothing is sent where nothing
     /// differs.
     pub async fn swarm_update(&self, change: &SwarmChange) -> Result<bool, DockerError> {
@@ -401,6 +420,9 @@ impl NodeChange {
         if !self.labels.is_empty() {
             let labels = spec.labels.get_or_insert_default();
             labels.extend(self.labels.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        if let Some(labels) = &mut spec.labels {
+            labels.retain(|label, _| !self.unlabel.contains(label));
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The real fleet: hosts over SSH, engines over Docker's API through the same connections, and the
 //! containers of a local lab.
 
+mod drain;
 mod lock;
 mod ports;
+mod rebalance;
 mod remote;
 mod swarm;
 mod target;
@@ -167,7 +169,7 @@ impl Fleet for Live {
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
             match step {
-                Step::Docker(call) => swarm::call(self, host, call).await,
+                Step::Docker(call) => swarm::call(self, host, call, output).await,
                 Step::Wait {
                     condition,
                     deadline,

@@ -4,6 +4,7 @@
 
 mod engine;
 mod facts;
+mod member;
 mod nfs;
 mod storage;
 mod world;
@@ -20,7 +21,7 @@ use crate::plan::Step;
 use world::Mishap;
 
 pub use storage::{SimDisk, SimStorage};
-pub use world::{SimCluster, SimHost, SimNode, World};
+pub use world::{SimCluster, SimHost, SimNode, SimService, World};
 
 /// How likely faults are, in thousandths of all steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

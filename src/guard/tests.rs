@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::facts::{HostFacts, Identity, ManagerStatus, Node, SwarmSettings};
-use crate::inventory::Availability;
+use crate::inventory::{Availability, Role};
 use crate::known::Known;
 use crate::plan::Outlook;
 use crate::swarm::Membership;

@@ -14,6 +14,17 @@ use crate::nfs;
 /// Plans the changes of the `selected` hosts. The picture of the swarm comes from all hosts that
 /// were asked.
 pub fn build(inventory: &Inventory, gathered: &Gathered, selected: &BTreeSet<String>) -> Plan {
+    build_and_prune(inventory, gathered, selected, false)
+}
+
+/// The same; with `prune` the nodes that are no host of the inventory any more are taken out of the
+/// swarm.
+pub fn build_and_prune(
+    inventory: &Inventory,
+    gathered: &Gathered,
+    selected: &BTreeSet<String>,
+    prune: bool,
+) -> Plan {
     let mut plan = Plan {
         cluster: inventory.cluster.clone(),
         ..Plan::default()
@@ -43,7 +54,7 @@ pub fn build(inventory: &Inventory, gathered: &Gathered, selected: &BTreeSet<Str
     nfs::exports_before_mounts(&mut plan, inventory);
     let stale = nfs::stale(inventory, gathered);
     plan.warnings.extend(stale.iter().map(ToString::to_string));
-    swarm::plan(&mut plan, inventory, gathered, &seen, &chains);
+    swarm::plan(&mut plan, inventory, gathered, &seen, &chains, prune);
     for change in &plan.changes {
         if let Some(outlook @ Outlook::Same) = plan.hosts.get_mut(&change.host) {
             *outlook = Outlook::Changes;

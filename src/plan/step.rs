@@ -1,19 +1,19 @@
 //! The steps that changes are made of: data, so that they can be shown, saved, compared and run.
 
 mod storage;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::nfs::NfsStep;
-use crate::inventory::{Availability, Role};
 
 pub(crate) use storage::bytes;
 pub use storage::{DeviceId, StorageCall};
+pub use swarm::{Condition, DockerCall};
 
 /// One thing to do on one host. No step holds a secret: the interpreter fetches what it needs when
 /// it runs the step.
@@ -142,99 +142,6 @@ pub enum ServiceAction {
     Stop,
 }
 
-/// A call of Docker's API on the step's own host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DockerCall {
-    /// Makes a new swarm of which this host is the first manager.
-    SwarmInit {
-        /// The address that the host tells the others.
-        advertise: String,
-        /// The address or interface for the traffic of containers, where it differs.
-        data_path: Option<String>,
-        /// Networks for overlay networks; empty is Docker's default.
-        default_addr_pool: Vec<IpNet>,
-        /// The prefix length of each overlay network.
-        subnet_size: Option<u8>,
-        /// The UDP port of VXLAN.
-        data_path_port: Option<u16>,
-        /// Whether managers need an unlock key after a restart.
-        autolock: bool,
-        /// The life of node certificates in days.
-        cert_expiry_days: Option<u32>,
-        /// How many old tasks are kept for each slot.
-        task_history: Option<u32>,
-    },
-    /// Joins this host to the swarm. The token is fetched from a manager when the step runs.
-    SwarmJoin {
-        /// As what.
-        role: Role,
-        /// The address that the host tells the others.
-        advertise: String,
-        /// The address or interface for the traffic of containers, where it differs.
-        data_path: Option<String>,
-        /// Hosts of the inventory that are managers by then, best first.
-        managers: Vec<String>,
-        /// The swarm's ID, where it is known already: a join to another swarm is refused.
-        cluster_id: Option<String>,
-    },
-    /// Changes this host's node, found by the NodeID that the host itself tells.
-    NodeUpdate {
-        /// Hosts of the inventory that are managers by then, best first.
-        managers: Vec<String>,
-        /// The role to give.
-        role: Option<Role>,
-        /// The availability to give.
-        availability: Option<Availability>,
-        /// Labels to set; others stay.
-        labels: BTreeMap<String, String>,
-    },
-    /// Unlocks this host's manager, which was restarted under autolock, with the key that another
-    /// manager gives when the step runs.
-    Unlock {
-        /// Hosts of the inventory that are managers, best first.
-        managers: Vec<String>,
-    },
-    /// Changes the settings of the swarm that can change.
-    SwarmUpdate {
-        /// Whether managers need an unlock key after a restart.
-        autolock: Option<bool>,
-        /// The life of node certificates in days.
-        cert_expiry_days: Option<u32>,
-        /// How many old tasks are kept for each slot.
-        task_history: Option<u32>,
-    },
-}
-
-/// Something to wait for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Condition {
-    /// The host lets us log in.
-    Login,
-    /// The host's engine answers.
-    Engine,
-    /// The host's node is `ready` in the managers' view and, for a manager, `reachable`.
-    Member {
-        /// As what.
-        role: Role,
-        /// Hosts of the inventory that are managers by then, best first.
-        managers: Vec<String>,
-    },
-    /// The swarm's managers are a majority without the host's node, so that it may go away for a
-    /// moment. Well at once for a worker, and with one or two managers, where there is no way
-    /// around it.
-    Spared {
-        /// Hosts of the inventory that are managers by then, best first.
-        managers: Vec<String>,
-    },
-    /// No task of a service runs on the host's node any more.
-    Drained {
-        /// Hosts of the inventory that are managers by then, best first.
-        managers: Vec<String>,
-    },
-}
-
 /// Something to do in the local lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -308,129 +215,9 @@ impl fmt::Display for PackageSpec {
     }
 }
 
-impl fmt::Display for DockerCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SwarmInit {
-                advertise,
-                data_path,
-                default_addr_pool,
-                subnet_size,
-                data_path_port,
-                autolock,
-                cert_expiry_days,
-                task_history,
-            } => {
-                write!(f, "initialise a new swarm, advertising {advertise}")?;
-                option(f, "data path", data_path.as_ref())?;
-                if !default_addr_pool.is_empty() {
-                    write!(f, ", address pool {}", listed(default_addr_pool))?;
-                }
-                option(f, "subnet size", subnet_size.as_ref())?;
-                option(f, "data path port", data_path_port.as_ref())?;
-                if *autolock {
-                    f.write_str(", autolock")?;
-                }
-                option(f, "certificate life in days", cert_expiry_days.as_ref())?;
-                option(f, "task history", task_history.as_ref())
-            }
-            Self::SwarmJoin {
-                role,
-                advertise,
-                data_path,
-                managers,
-                ..
-            } => {
-                let role = role_name(*role);
-                write!(f, "join the swarm as a {role}, advertising {advertise}")?;
-                option(f, "data path", data_path.as_ref())?;
-                write!(f, ", through {}", listed(managers))
-            }
-            Self::NodeUpdate {
-                role,
-                availability,
-                labels,
-                ..
-            } => {
-                f.write_str("update the node:")?;
-                let mut comma = "";
-                if let Some(role) = role {
-                    write!(f, " role {}", role_name(*role))?;
-                    comma = ",";
-                }
-                if let Some(availability) = availability {
-                    let name = match availability {
-                        Availability::Active => "active",
-                        Availability::Pause => "pause",
-                        Availability::Drain => "drain",
-                    };
-                    write!(f, "{comma} availability {name}")?;
-                    comma = ",";
-                }
-                if !labels.is_empty() {
-                    write!(f, "{comma} labels ")?;
-                    pairs(f, labels)?;
-                }
-                Ok(())
-            }
-            Self::Unlock { managers } => {
-                write!(
-                    f,
-                    "unlock the manager with the key from {}",
-                    managers.join(" or ")
-                )
-            }
-            Self::SwarmUpdate {
-                autolock,
-                cert_expiry_days,
-                task_history,
-            } => {
-                f.write_str("update the swarm")?;
-                option(f, "autolock", autolock.as_ref())?;
-                option(f, "certificate life in days", cert_expiry_days.as_ref())?;
-                option(f, "task history", task_history.as_ref())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Login => f.write_str("the host lets us log in"),
-            Self::Engine => f.write_str("the engine answers"),
-            Self::Member { role, .. } => {
-                let role = role_name(*role);
-                write!(f, "the node is a ready {role}")
-            }
-            Self::Spared { .. } => f.write_str("the other managers are a majority without it"),
-            Self::Drained { .. } => f.write_str("no task runs on the node"),
-        }
-    }
-}
-
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Manager => "manager",
-        Role::Worker => "worker",
-        Role::None => "node without a role",
-    }
-}
-
 fn listed<T: fmt::Display>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(T::to_string).collect();
     items.join(" ")
-}
-
-fn option<T: fmt::Display>(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    value: Option<&T>,
-) -> fmt::Result {
-    match value {
-        Some(value) => write!(f, ", {name} {value}"),
-        None => Ok(()),
-    }
 }
 
 fn pairs(f: &mut fmt::Formatter<'_>, values: &BTreeMap<String, String>) -> fmt::Result {

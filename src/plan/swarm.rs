@@ -1,9 +1,12 @@
 //! The planner of membership: init, joins, roles, labels, availability, settings, and restarts of
 //! engines that are in the swarm.
 
+pub(crate) mod leave;
 mod node;
 mod refuse;
 mod restart;
+
+pub(crate) use node::availability_name;
 
 use std::collections::BTreeMap;
 
@@ -27,12 +30,15 @@ pub(super) fn plan(
     gathered: &Gathered,
     seen: &Swarm,
     chains: &BTreeMap<String, Chain>,
+    prune: bool,
 ) {
     let mut work = Work {
         plan,
         inventory,
         gathered,
         chains: chains.clone(),
+        prune,
+        buried: BTreeMap::new(),
     };
     match seen {
         Swarm::None => work.found(),
@@ -47,6 +53,10 @@ struct Work<'a> {
     inventory: &'a Inventory,
     gathered: &'a Gathered,
     chains: BTreeMap<String, Chain>,
+    /// Whether nodes that are no host of the inventory are taken out.
+    prune: bool,
+    /// The changes that take lost nodes out, by NodeID.
+    buried: BTreeMap<String, ChangeId>,
 }
 
 impl<'a> Work<'a> {
@@ -124,6 +134,9 @@ impl<'a> Work<'a> {
         if self.refuse_unwanted_managers(up) {
             return;
         }
+        if self.prune {
+            self.bury(up);
+        }
         let inventory = self.inventory;
         let mut restarts = Vec::new();
         for host in inventory.members() {
@@ -133,7 +146,8 @@ impl<'a> Work<'a> {
             match up.members.get(&host.name) {
                 Some(Membership::Outside) => {
                     self.restart_one_outside(host);
-                    if !self.refuse_ghost(host, up) {
+                    let waits = host.role == Role::Manager && self.waits_for_engine(host, up);
+                    if !waits && !self.refuse_ghost(host, up) {
                         self.join(host, &up.managers, Some(&up.cluster_id), None);
                     }
                 }
@@ -166,12 +180,27 @@ impl<'a> Work<'a> {
         }
         self.roll(up, restarts);
         self.settings(up);
+        self.demotions(up);
+        self.strangers(up);
+        self.add_after_burials();
         let (total, _) = up.raft();
         let adds = |host: &&Host| {
             let node = up.node_of(&host.name);
             node.is_none_or(|node| node.role != Role::Manager)
         };
         self.warn_of_even(total, adds);
+    }
+
+    /// Whether a change of raft by `host` waits for the next round: a manager is missing, and this
+    /// plan starts an engine, which may be it.
+    fn waits_for_engine(&mut self, host: &Host, up: &Up) -> bool {
+        let (total, reachable) = up.raft();
+        let starts = |host| self.starts_engine(host);
+        let waits = reachable < total && self.inventory.members().any(starts);
+        if waits {
+            self.plan.hosts.insert(host.name.clone(), Outlook::Later);
+        }
+        waits
     }
 
     /// Whether the plan starts an engine that is known not to run.
@@ -286,7 +315,7 @@ impl<'a> Work<'a> {
     }
 }
 
-fn wait_member(role: Role, managers: &[String]) -> Step {
+pub(crate) fn wait_member(role: Role, managers: &[String]) -> Step {
     Step::Wait {
         condition: Condition::Member {
             role,

@@ -161,7 +161,8 @@ impl StatusReport {
         table.render()
     }
 
-    fn render_nodes(&self, verbose: bool) -> String {
+    /// The nodes as a table; `verbose` shows their IDs and labels.
+    pub fn render_nodes(&self, verbose: bool) -> String {
         let mut headings = vec!["NAME", "ROLE", "STATE", "AVAILABILITY", "ADDRESS", "ENGINE"];
         if verbose {
             headings.push("ID");

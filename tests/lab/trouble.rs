@@ -205,7 +205,7 @@ pub(crate) fn reinstalled(world: &World) {
         .skep("lab.toml", &["up", "--yes"])
         .ends(4)
         .says("it looks as if the host was installed anew")
-        .says(&format!("skep docker -- node demote {former}"));
+        .says(&format!("skep node remove {former}"));
     assert!(!ran.out.contains("make a new swarm"), "{ran:?}");
     assert!(
         !world

@@ -12,7 +12,7 @@ use crate::fleet::{Fault, FaultKind};
 use crate::inventory::Role;
 use crate::known::Known;
 use crate::plan::DockerCall;
-use crate::quorum::{majority, may_add};
+use crate::quorum::{demotion, majority, may_add};
 use crate::swarm::raft;
 
 use super::Live;
@@ -30,7 +30,12 @@ const BETWEEN_JOINS: Duration = Duration::from_secs(5);
 const JOIN_GOES_ON: Duration = Duration::from_mins(1);
 
 /// Carries out `call` on `host`.
-pub(super) async fn call(live: &Live, host: &str, call: &DockerCall) -> Result<(), Fault> {
+pub(super) async fn call(
+    live: &Live,
+    host: &str,
+    call: &DockerCall,
+    output: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), Fault> {
     let docker = live.remote(host)?.docker();
     match call {
         DockerCall::SwarmInit {
@@ -68,36 +73,51 @@ pub(super) async fn call(live: &Live, host: &str, call: &DockerCall) -> Result<(
             if is_joined(&docker, &manager).await? {
                 return Ok(());
             }
-            if *role == Role::Manager {
-                bears_one_more(&manager)?;
-            }
             let join = SwarmJoin {
                 advertise: advertise.clone(),
                 data_path: data_path.clone(),
                 remotes: remotes(&manager),
-                token: token(&manager.docker, *role).await?,
+                token: token(&manager, *role).await?,
             };
             join_and_settle(&docker, &join).await
         }
         DockerCall::NodeUpdate {
             managers,
+            id,
             role,
             availability,
             labels,
+            unlabel,
         } => {
-            let id = node_id(&docker).await?;
             let change = NodeChange {
                 role: *role,
                 availability: *availability,
                 labels: labels.clone(),
+                unlabel: unlabel.clone(),
             };
-            let manager = healthy(live, managers, None).await?;
-            let promoted = |node: &Node| node.id == id && node.role == Role::Manager;
-            if *role == Some(Role::Manager) && !manager.nodes.iter().any(promoted) {
-                bears_one_more(&manager)?;
-            }
-            let changed = manager.docker.node_update(&id, &change).await;
-            changed.map(drop).map_err(|error| fault(&error))
+            let id = match id {
+                Some(id) => id.clone(),
+                None => node_id(&docker).await?,
+            };
+            update(&healthy(live, managers, None).await?, &id, &change).await
+        }
+        DockerCall::Drain {
+            managers,
+            id,
+            deadline,
+        } => {
+            let deadline = Duration::from_secs(u64::from(*deadline));
+            super::drain::drain(live, host, managers, id.as_deref(), deadline, output).await
+        }
+        DockerCall::SwarmLeave { id } => leave(&docker, id).await,
+        DockerCall::NodeRemove {
+            managers,
+            id,
+            alive,
+        } => remove(live, managers, id, *alive).await,
+        DockerCall::Rebalance { services, deadline } => {
+            let deadline = Duration::from_secs(u64::from(*deadline));
+            super::rebalance::rebalance(&docker, services, deadline, output).await
         }
         DockerCall::Unlock { managers } => unlock(live, &docker, managers).await,
         DockerCall::SwarmUpdate {
@@ -114,6 +134,21 @@ pub(super) async fn call(live: &Live, host: &str, call: &DockerCall) -> Result<(
             changed.map(drop).map_err(|error| fault(&error))
         }
     }
+}
+
+/// Changes the node `id`; never where that could cost the quorum.
+async fn update(manager: &Manager, id: &str, change: &NodeChange) -> Result<(), Fault> {
+    let manages = |node: &Node| node.id == id && node.role == Role::Manager;
+    match change.role {
+        Some(Role::Manager) if !manager.nodes.iter().any(manages) => {
+            is_ready(manager, id)?;
+            bears_one_more(manager)?;
+        }
+        Some(Role::Worker) => bears_one_less(manager, id)?,
+        _ => {}
+    }
+    let changed = manager.docker.node_update(id, change).await;
+    changed.map(drop).map_err(|error| fault(&error))
 }
 
 /// Unlocks the engine, unless it is not locked (any more).
@@ -221,6 +256,69 @@ fn bears_one_more(manager: &Manager) -> Result<(), Fault> {
         .hint("Bring the lost manager back, or take it out of raft first."))
 }
 
+/// Refuses to promote a node that the managers do not hear from.
+fn is_ready(manager: &Manager, id: &str) -> Result<(), Fault> {
+    let node = manager.nodes.iter().find(|node| node.id == id);
+    let state = node.map_or("not listed", |node| node.state.as_str());
+    if state == "ready" {
+        return Ok(());
+    }
+    let why = format!("the managers say that the node is {state}: it cannot be a manager");
+    Err(Fault::new(FaultKind::Refused, why))
+}
+
+/// Refuses a demotion after which those that are left and reachable are no majority.
+fn bears_one_less(manager: &Manager, id: &str) -> Result<(), Fault> {
+    let raft = |node: &Node| node.manager.clone().filter(|_| node.id == id);
+    let Some(leaving) = manager.nodes.iter().find_map(raft) else {
+        return Ok(());
+    };
+    let (total, reachable) = self::raft(&manager.nodes);
+    match demotion(id, total, reachable, leaving.reachable) {
+        None => Ok(()),
+        Some(why) => Err(Fault::new(FaultKind::Refused, why)
+            .hint("Bring a lost manager back, or add another one first.")),
+    }
+}
+
+/// Leaves the swarm as the node `id`; the engine refuses it on a manager.
+async fn leave(docker: &Docker, id: &str) -> Result<(), Fault> {
+    match docker.swarm_local().await.map_err(|error| fault(&error))? {
+        Known::Absent => Ok(()),
+        Known::Value(local) if local.node_id == id && local.control => Err(Fault::new(
+            FaultKind::Refused,
+            "the host says that it is still a manager",
+        )),
+        Known::Value(local) if local.node_id == id => {
+            docker.leave().await.map_err(|error| fault(&error))
+        }
+        Known::Value(local) => Err(Fault::new(
+            FaultKind::Refused,
+            format!("the host is node {} meanwhile, not {id}", local.node_id),
+        )),
+        other => Err(unknown(&other)),
+    }
+}
+
+/// Takes a node off the list; never one in raft, whose vote would stay, and one that the managers
+/// still hear from only when that is meant.
+async fn remove(live: &Live, managers: &[String], id: &str, alive: bool) -> Result<(), Fault> {
+    let manager = healthy(live, managers, None).await?;
+    let Some(node) = manager.nodes.iter().find(|node| node.id == id) else {
+        return Ok(());
+    };
+    if node.manager.is_some() {
+        let why = format!("node {id} is still in raft");
+        return Err(Fault::new(FaultKind::Refused, why).hint("Demote it first."));
+    }
+    if node.state == "ready" && !alive {
+        let why = format!("node {id} is ready: the managers hear from it");
+        return Err(Fault::new(FaultKind::Refused, why));
+    }
+    let removed = manager.docker.node_remove(id, true).await;
+    removed.map_err(|error| fault(&error))
+}
+
 /// Whether the engine is in the manager's swarm; one that is in another is refused.
 async fn is_joined(docker: &Docker, manager: &Manager) -> Result<bool, Fault> {
     match docker.swarm_local().await.map_err(|error| fault(&error))? {
@@ -325,8 +423,13 @@ fn remotes(manager: &Manager) -> Vec<String> {
     remotes
 }
 
-async fn token(docker: &Docker, role: Role) -> Result<SecretString, Fault> {
-    let tokens = docker.join_tokens().await.map_err(|error| fault(&error))?;
+/// What a host joins with; none where the managers could not bear another one.
+async fn token(manager: &Manager, role: Role) -> Result<SecretString, Fault> {
+    if role == Role::Manager {
+        bears_one_more(manager)?;
+    }
+    let tokens = manager.docker.join_tokens().await;
+    let tokens = tokens.map_err(|error| fault(&error))?;
     Ok(tokens.of(role).clone())
 }
 

@@ -139,15 +139,25 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
                 format!("managers {total}, reachable {reachable}, majority {majority}")
             }))
         }
-        Condition::Drained { managers } => {
-            let id = node_id(&docker).await?;
+        Condition::OutOfRaft { managers, id } => {
             let manager = healthy(live, managers, None).await?;
-            let tasks = manager
-                .docker
-                .running_tasks(&id)
-                .await
-                .map_err(|error| fault(&error))?;
-            Ok((!tasks.is_empty()).then(|| format!("{} tasks still run there", tasks.len())))
+            let listed = manager.nodes.iter().find(|node| node.id == *id);
+            if listed.is_some_and(|node| node.manager.is_some()) {
+                return Ok(Some("it is still in raft".to_owned()));
+            }
+            // The managers let go first; a node that leaves before it knows of it is refused.
+            match docker.swarm_local().await.map_err(|error| fault(&error))? {
+                Known::Value(local) if local.node_id == *id && local.control => {
+                    Ok(Some("the host says that it is still a manager".to_owned()))
+                }
+                _ => Ok(None),
+            }
+        }
+        Condition::Gone { managers, id } => {
+            let manager = healthy(live, managers, None).await?;
+            let listed = manager.nodes.iter().find(|node| node.id == *id);
+            let listed = listed.filter(|node| node.state != "down");
+            Ok(listed.map(|node| format!("the managers say that it is {}", node.state)))
         }
     }
 }

@@ -178,7 +178,7 @@ impl World {
                 Node {
                     id: id.clone(),
                     hostname: node.host.clone(),
-                    role: if node.raft {
+                    role: if node.raft && node.demoting.is_none() {
                         Role::Manager
                     } else {
                         Role::Worker

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use crate::fleet::{Fault, FaultKind};
 use crate::inventory::{Availability, Inventory, Role};
-use crate::plan::{Condition, DockerCall, ServiceAction, Step};
-use crate::quorum::{majority, may_add, may_spare};
+use crate::plan::{ServiceAction, Step};
+use crate::quorum::{majority, may_spare};
 
 use super::storage::SimStorage;
 
@@ -21,6 +21,11 @@ pub struct World {
     pub unbearable: Option<String>,
     /// The steps that took the quorum of a swarm that could have kept it.
     pub quorum_lost_by: Vec<String>,
+    /// The services, by name.
+    pub services: BTreeMap<String, SimService>,
+    /// The steps that took a task away from a service before another ran in its place, where there
+    /// was a place.
+    pub tasks_lost_by: Vec<String>,
     next_id: u64,
 }
 
@@ -83,6 +88,15 @@ pub struct SimCluster {
     pub leader: String,
 }
 
+/// A service of one swarm.
+#[derive(Debug, Clone, Default)]
+pub struct SimService {
+    /// The node of each of its tasks, by NodeID.
+    pub tasks: Vec<String>,
+    /// How many there should be.
+    pub replicas: usize,
+}
+
 /// A node.
 #[derive(Debug, Clone)]
 pub struct SimNode {
@@ -90,6 +104,8 @@ pub struct SimNode {
     pub host: String,
     /// Whether it is in raft.
     pub raft: bool,
+    /// Whether it is being demoted: it is in raft until some steps later, or until that is waited for.
+    pub demoting: Option<u8>,
     /// Its availability.
     pub availability: Availability,
     /// Its labels.
@@ -130,7 +146,7 @@ impl World {
     }
 
     /// Whether the node of `host` takes part: switched on, its engine running.
-    fn lives(&self, host: &str) -> bool {
+    pub(super) fn lives(&self, host: &str) -> bool {
         let host = self.hosts.get(host);
         host.is_some_and(|host| host.up && host.engine_runs)
     }
@@ -177,12 +193,12 @@ impl World {
         current.or_else(|| swarm.nodes.keys().find(lives)).cloned()
     }
 
-    fn id(&mut self, prefix: &str) -> String {
+    pub(super) fn id(&mut self, prefix: &str) -> String {
         self.next_id += 1;
         format!("{prefix}{:04}", self.next_id)
     }
 
-    fn host(&mut self, name: &str) -> Result<&mut SimHost, Fault> {
+    pub(super) fn host(&mut self, name: &str) -> Result<&mut SimHost, Fault> {
         match self.hosts.get_mut(name) {
             Some(host) if host.up => Ok(host),
             _ => Err(super::unreachable(name)),
@@ -202,7 +218,23 @@ impl World {
         if restarts && !self.spares(name) {
             self.quorum_lost_by.push(format!("{name}: {step}"));
         }
+        if restarts && self.has_tasks_to_lose(name) {
+            self.tasks_lost_by.push(format!("{name}: {step}"));
+        }
+        let had: Vec<String> = self
+            .clusters
+            .keys()
+            .filter(|cluster| self.has_quorum(cluster))
+            .cloned()
+            .collect();
         let done = self.act(name, step, mishap);
+        self.let_time_pass();
+        for cluster in had {
+            // One without nodes was left by its last one.
+            if !self.has_quorum(&cluster) && self.raft(&cluster).0 > 0 {
+                self.quorum_lost_by.push(format!("{name}: {step}"));
+            }
+        }
         if restarts && mishap.engine_dies && done.is_ok() {
             self.host(name)?.engine_runs = false;
             return Err(fail("the engine did not come up"));
@@ -211,7 +243,7 @@ impl World {
     }
 
     /// Whether the swarm of `name` keeps its quorum when this node goes away.
-    fn spares(&self, name: &str) -> bool {
+    pub(super) fn spares(&self, name: &str) -> bool {
         let Ok((cluster, id)) = self.member(name) else {
             return true;
         };
@@ -308,183 +340,6 @@ impl World {
             Step::Wait { condition, .. } => return self.wait(name, condition),
         }
         Ok(())
-    }
-
-    fn wait(&mut self, name: &str, condition: &Condition) -> Result<(), Fault> {
-        let host = self.host(name)?;
-        match condition {
-            Condition::Login | Condition::Drained { .. } => Ok(()),
-            Condition::Engine if host.engine_runs => Ok(()),
-            Condition::Spared { .. } => {
-                let (cluster, _) = self.member(name)?;
-                if self.has_quorum(&cluster) && self.spares(name) {
-                    Ok(())
-                } else {
-                    Err(fail("the other managers are no majority"))
-                }
-            }
-            Condition::Member { role, .. } => {
-                if let Some((cluster, role)) = host.joining.take() {
-                    self.enter(name, &cluster, role == Role::Manager);
-                }
-                let host = self.host(name)?;
-                let Some((cluster, id)) = host.member.clone() else {
-                    return Err(fail("the host is in no swarm"));
-                };
-                let raft = self
-                    .clusters
-                    .get(&cluster)
-                    .and_then(|cluster| cluster.nodes.get(&id))
-                    .is_some_and(|node| node.raft);
-                let as_asked = raft == (*role == Role::Manager);
-                if as_asked && self.has_quorum(&cluster) {
-                    Ok(())
-                } else {
-                    Err(fail("the node did not become what it should"))
-                }
-            }
-            Condition::Engine => Err(fail("the engine does not answer")),
-        }
-    }
-
-    fn docker(&mut self, name: &str, call: &DockerCall, mishap: Mishap) -> Result<(), Fault> {
-        if !self.lives(name) {
-            return Err(fail("the engine does not answer"));
-        }
-        match call {
-            DockerCall::SwarmInit { .. } => {
-                self.init(name);
-                Ok(())
-            }
-            DockerCall::SwarmJoin {
-                role,
-                managers,
-                cluster_id,
-                ..
-            } => {
-                let cluster = self.manager_of(managers, cluster_id.as_deref())?;
-                self.join(name, *role, cluster, mishap)
-            }
-            DockerCall::NodeUpdate {
-                managers,
-                role,
-                availability,
-                labels,
-            } => {
-                let (cluster, id) = self.member(name)?;
-                self.manager_of(managers, Some(&cluster))?;
-                if *role == Some(Role::Manager) {
-                    self.bears_one_more(&cluster)?;
-                }
-                let nodes = self
-                    .clusters
-                    .get_mut(&cluster)
-                    .map(|swarm| &mut swarm.nodes);
-                let Some(node) = nodes.and_then(|nodes| nodes.get_mut(&id)) else {
-                    return Err(fail("no such node"));
-                };
-                node.raft = role.map_or(node.raft, |role| role == Role::Manager);
-                node.availability = availability.unwrap_or(node.availability);
-                node.labels.extend(labels.clone());
-                Ok(())
-            }
-            DockerCall::Unlock { .. } => Ok(()),
-            DockerCall::SwarmUpdate { .. } => {
-                let (cluster, _) = self.member(name)?;
-                self.manager_of(&[name.to_owned()], Some(&cluster))
-                    .map(drop)
-            }
-        }
-    }
-
-    fn member(&self, name: &str) -> Result<(String, String), Fault> {
-        let member = self.hosts.get(name).and_then(|host| host.member.clone());
-        member.ok_or_else(|| fail("the host is in no swarm"))
-    }
-
-    /// A swarm with quorum that one of `managers` manages.
-    fn manager_of(&self, managers: &[String], wanted: Option<&str>) -> Result<String, Fault> {
-        for manager in managers {
-            let Some(host) = self.hosts.get(manager) else {
-                continue;
-            };
-            let Some((cluster, id)) = &host.member else {
-                continue;
-            };
-            let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
-            let raft = nodes
-                .and_then(|nodes| nodes.get(id))
-                .is_some_and(|node| node.raft);
-            let asked = wanted.is_none_or(|wanted| wanted == cluster);
-            if raft && asked && self.lives(manager) && self.has_quorum(cluster) {
-                return Ok(cluster.clone());
-            }
-        }
-        Err(fail("no manager with quorum answers"))
-    }
-
-    fn init(&mut self, name: &str) {
-        // Repeated after a lost connection, the call finds the swarm that it made.
-        if self.member(name).is_err() {
-            let cluster = self.id("cluster");
-            self.clusters.insert(cluster.clone(), SimCluster::default());
-            self.enter(name, &cluster, true);
-        }
-    }
-
-    fn join(
-        &mut self,
-        name: &str,
-        role: Role,
-        cluster: String,
-        mishap: Mishap,
-    ) -> Result<(), Fault> {
-        if self.host(name)?.joining.is_some() {
-            return Ok(());
-        }
-        match self.member(name) {
-            Ok((own, _)) if own == cluster => Ok(()),
-            Ok(_) => Err(fail("the host is in another swarm")),
-            Err(_) => {
-                if role == Role::Manager {
-                    self.bears_one_more(&cluster)?;
-                }
-                if mishap.join_pending {
-                    self.host(name)?.joining = Some((cluster, role));
-                } else {
-                    self.enter(name, &cluster, role == Role::Manager);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn bears_one_more(&self, cluster: &str) -> Result<(), Fault> {
-        let (total, alive) = self.raft(cluster);
-        if may_add(total, alive) {
-            Ok(())
-        } else {
-            Err(fail("the managers that are left cannot bear another one"))
-        }
-    }
-
-    fn enter(&mut self, name: &str, cluster: &str, raft: bool) {
-        let id = self.id("node");
-        if let Some(host) = self.hosts.get_mut(name) {
-            host.member = Some((cluster.to_owned(), id.clone()));
-        }
-        if let Some(swarm) = self.clusters.get_mut(cluster) {
-            if swarm.nodes.is_empty() {
-                swarm.leader.clone_from(&id);
-            }
-            let node = SimNode {
-                host: name.to_owned(),
-                raft,
-                availability: Availability::Active,
-                labels: BTreeMap::new(),
-            };
-            swarm.nodes.insert(id, node);
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the swarm knows of a node, and the settings of the swarm itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::Node;
 use crate::inventory::{Availability, Host, Role};
@@ -23,19 +23,14 @@ impl<'a> Work<'a> {
         let Some(node) = up.node_of(&host.name) else {
             return;
         };
-        let is_manager = node.manager.is_some() || node.role == Role::Manager;
-        let role = match (host.role, is_manager) {
-            (Role::Manager, false) if self.refuse_ghost(host, up) => return,
-            (Role::Manager, false) => Some(Role::Manager),
-            (Role::Worker, true) => {
-                self.plan.warnings.push(format!(
-                    "{}: it is a manager, and the inventory says worker; `up` takes no manager out of raft",
-                    host.name
-                ));
-                None
-            }
-            _ => None,
-        };
+        // A demotion that still goes on is taken back by a promotion.
+        let promote = host.role == Role::Manager
+            && node.role != Role::Manager
+            && !self.waits_for_engine(host, up);
+        if promote && node.manager.is_none() && self.refuse_ghost(host, up) {
+            return;
+        }
+        let role = promote.then_some(Role::Manager);
         let availability = host.availability.filter(|want| *want != node.availability);
         let labels: BTreeMap<String, String> = host
             .labels
@@ -94,9 +89,11 @@ impl<'a> Work<'a> {
         }
         let mut steps = vec![Step::Docker(DockerCall::NodeUpdate {
             managers: managers.to_vec(),
+            id: None,
             role,
             availability,
             labels: labels.clone(),
+            unlabel: BTreeSet::new(),
         })];
         if role.is_some() {
             steps.push(wait_member(Role::Manager, managers));
@@ -199,7 +196,7 @@ impl<'a> Work<'a> {
     }
 }
 
-fn availability_name(availability: Availability) -> &'static str {
+pub(crate) fn availability_name(availability: Availability) -> &'static str {
     match availability {
         Availability::Active => "active",
         Availability::Pause => "pause",

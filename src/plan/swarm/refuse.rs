@@ -71,7 +71,7 @@ impl Work<'_> {
             let placed = address.as_deref() == Some(node.address.as_str());
             node.manager.is_some() && (named || placed)
         });
-        let Some(ghost) = ghost else {
+        let Some(ghost) = ghost.filter(|ghost| !self.buried.contains_key(&ghost.id)) else {
             return false;
         };
         self.plan.refusals.push(Refusal {
@@ -81,7 +81,7 @@ impl Work<'_> {
                 ghost.id, ghost.hostname, ghost.address
             ),
             hint: format!(
-                "Take the former self out first: `skep docker -- node demote {0}`, then `skep docker -- node rm --force {0}`.",
+                "Take the former self out first: `skep node remove {}`, or `skep up --prune`.",
                 ghost.id
             ),
         });

@@ -1,6 +1,6 @@
 //! Restarts of engines: tasks away first, one node at a time, and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::{Availability, Host, Role};
 use crate::plan::build::restart_draft;
@@ -117,8 +117,10 @@ impl<'a> Work<'a> {
         }
         let (total, reachable) = up.raft();
         let starts = |host| self.starts_engine(host);
-        if raft && !may_spare(total, reachable) && self.inventory.members().any(starts) {
-            // First the engine that is down, which may be the one that is missing.
+        let mends = !self.buried.is_empty() || self.inventory.members().any(starts);
+        if raft && !may_spare(total, reachable) && mends {
+            // First the engine that is down, which may be the one that is missing; or the lost
+            // manager out of raft.
             let later = Outlook::Later;
             self.plan.hosts.insert(host.name.clone(), later);
             return None;
@@ -137,13 +139,7 @@ impl<'a> Work<'a> {
                 content: "drained for a restart of the engine; to be activated again\n".to_owned(),
                 mode: 0o644,
             });
-            steps.push(set(Availability::Drain));
-            steps.push(Step::Wait {
-                condition: Condition::Drained {
-                    managers: managers.clone(),
-                },
-                deadline: DRAIN_SECONDS,
-            });
+            steps.push(drain(&managers, None));
         }
         // Where the former file is put back, the node is healthy with it and gets its work back; the
         // last step then fails, and with it everything that would do the same to another node.
@@ -194,11 +190,22 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Takes the tasks away from a node: that of the step's own host, or `id`.
+pub(crate) fn drain(managers: &[String], id: Option<String>) -> Step {
+    Step::Docker(DockerCall::Drain {
+        managers: managers.to_vec(),
+        id,
+        deadline: DRAIN_SECONDS,
+    })
+}
+
 fn set_availability(managers: &[String], availability: Availability) -> Step {
     Step::Docker(DockerCall::NodeUpdate {
         managers: managers.to_vec(),
+        id: None,
         role: None,
         availability: Some(availability),
         labels: BTreeMap::new(),
+        unlabel: BTreeSet::new(),
     })
 }

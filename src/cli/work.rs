@@ -1,0 +1,363 @@
+//! What all verbs that change something have in common: take the lock, ask the hosts, plan, show,
+//! refuse or confirm, carry out, and prove by a second plan that it is done.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::error::{Error, Kind, Result};
+use crate::execute::journal::Journal;
+use crate::execute::{self, Event, Stop};
+use crate::fleet::live::{LockError, RemoteLock};
+use crate::plan::saved::Saved;
+use crate::plan::{Outlook, Plan};
+use crate::procedure::Procedure;
+use crate::state::{Owner, RunLock, State};
+use crate::swarm::Gathered;
+use crate::ui::follow::Format;
+use crate::ui::{Printer, diff, interrupt, plan as show, prompt, text};
+
+use super::cluster::{Cluster, Emit, Follow};
+use super::wipe;
+
+/// The options of every verb that changes something.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WorkArgs {
+    /// Go ahead without asking
+    #[arg(short, long)]
+    pub yes: bool,
+
+    /// Print what happens as lines of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How often it is planned anew for what could not be known before: an engine is started, then a
+/// restart that is owed is made. One that stops again and again is not started for ever.
+const ROUNDS: usize = 3;
+
+/// What comes after a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing: all is as wanted.
+    Done,
+    /// Another round, for what could not be known before this one.
+    Again,
+}
+
+/// A verb at work.
+pub(super) struct Work<'a> {
+    pub(super) cluster: Cluster,
+    pub(super) procedure: Procedure,
+    pub(super) args: &'a WorkArgs,
+    /// A plan that was saved before, which must still hold.
+    pub(super) saved: Option<Saved>,
+    pub(super) stop: Stop,
+    pub(super) follow: Follow<'a>,
+    pub(super) printer: &'a Printer,
+    verb: &'static str,
+    began: std::time::Instant,
+    _alone_here: RunLock,
+}
+
+impl<'a> Work<'a> {
+    /// Takes the lock of this machine and opens the journal. Nobody is connected to yet.
+    pub(super) fn begin(
+        cluster: Cluster,
+        procedure: Procedure,
+        verb: &'static str,
+        args: &'a WorkArgs,
+        printer: &'a Printer,
+    ) -> Result<Self> {
+        let state = State::of(&cluster.inventory.cluster)?;
+        let alone_here = state.lock(verb)?;
+        let stop = interrupt::watch(printer)?;
+        let journal = Journal::begin(&state, verb, Timestamp::now());
+        let format = if args.json {
+            Format::Json
+        } else {
+            Format::Human
+        };
+        let mut follow = Follow::new(printer, format, Some(journal));
+        follow.report = cluster.report();
+        Ok(Self {
+            cluster,
+            procedure,
+            args,
+            saved: None,
+            stop,
+            follow,
+            printer,
+            verb,
+            began: std::time::Instant::now(),
+            _alone_here: alone_here,
+        })
+    }
+
+    /// Tells that the work has begun.
+    pub(super) async fn started(&mut self) -> Result<()> {
+        let started = Event::RunStarted {
+            cluster: self.cluster.inventory.cluster.clone(),
+            command: self.verb.to_owned(),
+            who: Owner::this(self.verb).name(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        self.follow.during(async |it: &Emit| it.emit(started)).await
+    }
+
+    /// Tells how it ended, and where that is written down.
+    pub(super) async fn finished(&mut self, result: &Result<()>) -> Result<()> {
+        let code = result
+            .as_ref()
+            .err()
+            .map_or(0, |error| error.kind().exit_code());
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.follow
+            .during(async |it: &Emit| it.emit(Event::RunFinished { code, millis }))
+            .await?;
+        if code != 0
+            && let Some(journal) = &self.follow.journal
+        {
+            let path = journal.path().display();
+            self.printer
+                .detail(format!("the journal of this run is `{path}`"));
+        }
+        Ok(())
+    }
+
+    /// All of it, for a verb with nothing to do before.
+    pub(super) async fn run(&mut self) -> Result<()> {
+        let result = self.run_and_let_go().await;
+        self.finished(&result).await?;
+        result
+    }
+
+    async fn run_and_let_go(&mut self) -> Result<()> {
+        self.started().await?;
+        let lock = self.lock().await?;
+        let result = self.rounds(&[], &lock).await;
+        lock.release().await;
+        result
+    }
+
+    /// Plans and runs until all is as wanted. Hosts that this very run has `made` need no
+    /// confirmation.
+    pub(super) async fn rounds(&mut self, made: &[String], lock: &RemoteLock) -> Result<()> {
+        for _ in 0..ROUNDS {
+            if self.round(made, lock).await? == Next::Done {
+                return Ok(());
+            }
+        }
+        self.verify().await
+    }
+
+    /// Plans and runs once.
+    async fn round(&mut self, made: &[String], lock: &RemoteLock) -> Result<Next> {
+        let (cluster, procedure) = (&self.cluster, &self.procedure);
+        let planning = self.follow.during(async |it: &Emit| {
+            let (gathered, plan) = cluster.plan(procedure, &|event| it.emit(event)).await;
+            tell_unplanned(&plan, &gathered, it);
+            plan
+        });
+        // Asking changes nothing, so there is nothing to finish.
+        let plan = tokio::select! {
+            plan = planning => plan?,
+            () = self.stop.soft.cancelled() => return Err(interrupted()),
+        };
+        self.show(&plan);
+        refuse(&plan)?;
+        // What comes in a later round could not be in the file.
+        if let Some(saved) = self.saved.take() {
+            saved.still_holds(&plan).map_err(|error| {
+                Error::refused(error.to_string())
+                    .hint("Look at the new plan, and save it again: `skep plan --out FILE`.")
+            })?;
+        }
+        if plan.changes.is_empty() {
+            return self.follow.report.result().map(|()| Next::Done);
+        }
+        wipe::confirm(&plan)?;
+        self.confirm(&plan, made)?;
+        wipe::forget(&mut self.cluster.inventory);
+        self.execute(&plan, Some(lock)).await?;
+        if !self.args.json {
+            self.printer
+                .say(format!("\n{}", self.follow.report.render()));
+        }
+        still_alone(lock)?;
+        self.follow.report.result()?;
+        if plan.goes_on() {
+            return Ok(Next::Again);
+        }
+        self.verify().await.map(|()| Next::Done)
+    }
+
+    /// Takes the cluster's lock before anything is asked, so that the plan is made from what
+    /// nobody else is changing.
+    pub(super) async fn lock(&self) -> Result<RemoteLock> {
+        let owner = Owner::this(self.verb);
+        let lock = self
+            .cluster
+            .live
+            .lock(&self.cluster.managers(), &owner)
+            .await;
+        lock.map_err(|error| match &error {
+            LockError::Taken { .. } => Error::refused(error.to_string())
+                .hint("Wait until it has ended: the lock is free as soon as its owner ends."),
+            LockError::Cannot { hint, .. } => {
+                let hints = hint.iter().cloned();
+                hints.fold(Error::failed(error.to_string()), Error::hint)
+            }
+        })
+    }
+
+    pub(super) fn go_on(&self) -> Result<()> {
+        if self.stop.soft.is_cancelled() {
+            return Err(interrupted());
+        }
+        Ok(())
+    }
+
+    pub(super) fn show(&self, plan: &Plan) {
+        if self.args.json {
+            return;
+        }
+        let verbose = self.printer.level() >= crate::ui::Level::Verbose;
+        self.printer
+            .say(show::render(plan, verbose, &diff::hide_passwords));
+    }
+
+    /// Asks, unless everything that is to be changed was made a moment ago by this very run: the
+    /// question whether to make it was the question whether to set it up.
+    fn confirm(&self, plan: &Plan, made: &[String]) -> Result<()> {
+        if plan
+            .changes
+            .iter()
+            .all(|change| made.contains(&change.host))
+        {
+            return Ok(());
+        }
+        let changes = text::count(plan.changes.len(), "change");
+        if prompt::confirm(&format!("Make {changes}?"), self.args.yes)? {
+            return self.go_on();
+        }
+        Err(Error::new(
+            Kind::Interrupted,
+            "not confirmed; nothing was changed",
+        ))
+    }
+
+    /// Carries `plan` out; when `lock` is lost meanwhile, what runs is finished and nothing more is
+    /// started.
+    pub(super) async fn execute(
+        &mut self,
+        plan: &Plan,
+        lock: Option<&RemoteLock>,
+    ) -> Result<execute::Report> {
+        let (live, stop) = (&self.cluster.live, &self.stop);
+        let watch = lock.map(|lock| {
+            let (lost, soft) = (lock.lost().clone(), stop.soft.clone());
+            tokio::spawn(async move {
+                lost.cancelled().await;
+                soft.cancel();
+            })
+        });
+        let ran = self
+            .follow
+            .during(async |it: &Emit| {
+                execute::run(live.as_ref(), &plan.changes, stop, &|event| it.emit(event)).await
+            })
+            .await?;
+        if let Some(watch) = watch {
+            watch.abort();
+        }
+        ran.map_err(|error| Error::failed(error.to_string()))
+    }
+
+    /// Plans once more: what was to be done must be done.
+    async fn verify(&mut self) -> Result<()> {
+        if !self.procedure.is_proven_by_planning() {
+            return Ok(());
+        }
+        let (cluster, procedure) = (&self.cluster, &self.procedure);
+        let planning = self.follow.during(async |it: &Emit| {
+            let (gathered, plan) = cluster.plan(procedure, &|event| it.emit(event)).await;
+            leave_out(&plan, &gathered, it);
+            plan
+        });
+        let plan = tokio::select! {
+            plan = planning => plan?,
+            () = self.stop.soft.cancelled() => return Err(Error::new(
+                Kind::Interrupted,
+                "interrupted while the result was being verified; the changes are made",
+            )),
+        };
+        if plan.is_empty() {
+            self.printer.say("verified: a second plan is empty");
+            return Ok(());
+        }
+        self.show(&plan);
+        refuse(&plan)?;
+        Err(
+            Error::failed("a second plan, made to prove the first, is not empty").hint(format!(
+                "Look at what it shows; `skep {}` again goes on from here.",
+                self.verb
+            )),
+        )
+    }
+}
+
+/// The error of a run that was interrupted before anything of its plan began. Hosts of a lab may have
+/// been made by then, or an earlier plan run.
+fn interrupted() -> Error {
+    Error::new(
+        Kind::Interrupted,
+        "interrupted; nothing of this plan was begun",
+    )
+}
+
+/// Counts hosts that answered and could not be planned for among those that failed.
+fn tell_unplanned(plan: &Plan, gathered: &Gathered, emit: &Emit) {
+    leave_out(plan, gathered, emit);
+    for (host, outlook) in &plan.hosts {
+        let answered = gathered.get(host).is_some_and(Result::is_ok);
+        if let (Outlook::Unknown(why), true) = (outlook, answered) {
+            emit.emit(Event::NotPlanned {
+                host: host.clone(),
+                why: why.clone(),
+            });
+        }
+    }
+}
+
+/// Says of the hosts that did not answer and that the plan is not about that it goes on without them:
+/// they are no failure of this run.
+fn leave_out(plan: &Plan, gathered: &Gathered, emit: &Emit) {
+    for (host, facts) in gathered {
+        if facts.is_err() && !plan.hosts.contains_key(host) {
+            let host = host.clone();
+            emit.emit(Event::LeftOut { host });
+        }
+    }
+}
+
+/// Fails a run that lost its lock on the way: what it left is nobody's promise.
+fn still_alone(lock: &RemoteLock) -> Result<()> {
+    if !lock.lost().is_cancelled() {
+        return Ok(());
+    }
+    Err(
+        Error::failed("the cluster's lock was lost on the way, so nothing more was started").hint(
+            "The connections to the managers ended; run the command again to go on from here.",
+        ),
+    )
+}
+
+fn refuse(plan: &Plan) -> Result<()> {
+    if plan.refusals.is_empty() {
+        return Ok(());
+    }
+    let reasons = text::count(plan.refusals.len(), "reason");
+    Err(Error::refused(format!(
+        "refused for {reasons}; nothing was changed"
+    )))
+}

@@ -1,0 +1,153 @@
+//! Services and their tasks, as far as moving them from node to node takes.
+//!
+//! A service is changed as the JSON that the engine gave: types of our own would drop what a newer
+//! engine knows and they do not.
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{DEADLINE, Docker, DockerError, http, within};
+
+/// A service and where its tasks run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceTasks {
+    /// Its name.
+    pub name: String,
+    /// How many tasks its owner asked for; `None` for one on every node and for jobs.
+    pub replicas: Option<usize>,
+    /// Whether it may run one task too many while it is updated (`start-first`).
+    pub start_first: bool,
+    /// Whether an update of it goes on.
+    pub updating: bool,
+    /// How many of its tasks run, by NodeID.
+    pub running: BTreeMap<String, usize>,
+}
+
+impl ServiceTasks {
+    /// How many of its tasks run.
+    pub fn total(&self) -> usize {
+        self.running.values().sum()
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Service {
+    #[serde(rename = "ID")]
+    id: String,
+    spec: ServiceSpec,
+    update_status: Option<UpdateStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ServiceSpec {
+    name: String,
+    mode: Mode,
+    update_config: Option<UpdateConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Mode {
+    replicated: Option<Replicated>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Replicated {
+    replicas: usize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct UpdateConfig {
+    order: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct UpdateStatus {
+    state: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Task {
+    #[serde(rename = "ServiceID")]
+    service: String,
+    #[serde(rename = "NodeID")]
+    node: String,
+    status: TaskStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TaskStatus {
+    state: String,
+}
+
+impl Docker {
+    /// The services by ID, with the tasks that run. Only a manager can say.
+    pub async fn services(&self) -> Result<BTreeMap<String, ServiceTasks>, DockerError> {
+        let services: Vec<Service> = self.get("/services", DEADLINE).await?;
+        let tasks: Vec<Task> = self.get("/tasks", DEADLINE).await?;
+        let mut found: BTreeMap<String, ServiceTasks> = services
+            .into_iter()
+            .map(|service| (service.id.clone(), ServiceTasks::from(service)))
+            .collect();
+        for task in tasks.into_iter().filter(|it| it.status.state == "running") {
+            if let Some(service) = found.get_mut(&task.service) {
+                *service.running.entry(task.node).or_default() += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Lets a service place all its tasks anew (`docker service update --force`), in the order that
+    /// its owner gave it.
+    pub async fn redeploy(&self, service: &str) -> Result<(), DockerError> {
+        match self.redeploy_once(service).await {
+            Err(DockerError::OutOfSequence) => self.redeploy_once(service).await,
+            other => other,
+        }
+    }
+
+    async fn redeploy_once(&self, service: &str) -> Result<(), DockerError> {
+        let unreadable = |what: &str| DockerError::Unreadable(format!("the service has no {what}"));
+        let mut found: Value = self.get(&format!("/services/{service}"), DEADLINE).await?;
+        let version = found["Version"]["Index"].as_u64();
+        let version = version.ok_or_else(|| unreadable("version"))?;
+        let mut spec = found["Spec"].take();
+        let template = spec["TaskTemplate"].as_object_mut();
+        let template = template.ok_or_else(|| unreadable("task template"))?;
+        let forced = template.get("ForceUpdate").and_then(Value::as_u64);
+        let forced = forced.unwrap_or_default() + 1;
+        template.insert("ForceUpdate".to_owned(), forced.into());
+        // What was left out of the request is the registry's login: the engine then takes the one
+        // that it keeps for the service.
+        let path = format!("/services/{service}/update?version={version}");
+        let body = spec.to_string().into_bytes();
+        let call = http::call(self.dial.as_ref(), Method::POST, &path, body);
+        within(DEADLINE, call).await.map(drop)
+    }
+}
+
+impl From<Service> for ServiceTasks {
+    fn from(service: Service) -> Self {
+        let update = service.update_status.unwrap_or_default();
+        Self {
+            name: service.spec.name,
+            replicas: service.spec.mode.replicated.map(|it| it.replicas),
+            start_first: service
+                .spec
+                .update_config
+                .is_some_and(|update| update.order == "start-first"),
+            updating: matches!(update.state.as_str(), "updating" | "rollback_started"),
+            running: BTreeMap::new(),
+        }
+    }
+}

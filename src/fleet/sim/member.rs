@@ -1,0 +1,369 @@
+//! Membership of the simulated swarms: what Docker does when it is asked, and how its answers come
+//! late.
+
+use std::collections::BTreeMap;
+
+use crate::fleet::{Fault, FaultKind};
+use crate::inventory::{Availability, Role};
+use crate::plan::{Condition, DockerCall};
+use crate::quorum::{demotion, may_add};
+
+use super::world::{Mishap, SimCluster, SimNode, World, fail};
+
+/// How many steps of anybody a demotion takes to be done, where nobody waits for it.
+const DEMOTION: u8 = 3;
+
+impl World {
+    pub(super) fn wait(&mut self, name: &str, condition: &Condition) -> Result<(), Fault> {
+        let host = self.host(name)?;
+        match condition {
+            Condition::Login => Ok(()),
+            Condition::Engine if host.engine_runs => Ok(()),
+            Condition::Spared { .. } => {
+                let (cluster, _) = self.member(name)?;
+                if self.has_quorum(&cluster) && self.spares(name) {
+                    Ok(())
+                } else {
+                    Err(fail("the other managers are no majority"))
+                }
+            }
+            Condition::Member { role, .. } => {
+                if let Some((cluster, role)) = host.joining.take() {
+                    self.enter(name, &cluster, role == Role::Manager);
+                }
+                let host = self.host(name)?;
+                let Some((cluster, id)) = host.member.clone() else {
+                    return Err(fail("the host is in no swarm"));
+                };
+                let raft = self
+                    .clusters
+                    .get(&cluster)
+                    .and_then(|cluster| cluster.nodes.get(&id))
+                    .is_some_and(|node| node.raft);
+                let as_asked = raft == (*role == Role::Manager);
+                if as_asked && self.has_quorum(&cluster) {
+                    Ok(())
+                } else {
+                    Err(fail("the node did not become what it should"))
+                }
+            }
+            Condition::Engine => Err(fail("the engine does not answer")),
+            Condition::OutOfRaft { managers, id } => {
+                let cluster = self.manager_of(managers, None)?;
+                let Ok(node) = self.node(&cluster, id) else {
+                    return Ok(());
+                };
+                if node.demoting.take().is_some() {
+                    node.raft = false;
+                }
+                let raft = node.raft;
+                if raft {
+                    Err(fail("it is still in raft"))
+                } else {
+                    Ok(())
+                }
+            }
+            Condition::Gone { managers, id } => {
+                let cluster = self.manager_of(managers, None)?;
+                let Ok(node) = self.node(&cluster, id).cloned() else {
+                    return Ok(());
+                };
+                if self.node_lives(id, &node) {
+                    return Err(fail("the managers hear from it"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn docker(
+        &mut self,
+        name: &str,
+        call: &DockerCall,
+        mishap: Mishap,
+    ) -> Result<(), Fault> {
+        if !self.lives(name) {
+            return Err(fail("the engine does not answer"));
+        }
+        match call {
+            DockerCall::SwarmInit { .. } => {
+                self.init(name);
+                Ok(())
+            }
+            DockerCall::SwarmJoin {
+                role,
+                managers,
+                cluster_id,
+                ..
+            } => {
+                let cluster = self.manager_of(managers, cluster_id.as_deref())?;
+                self.join(name, *role, cluster, mishap)
+            }
+            DockerCall::NodeUpdate {
+                managers,
+                role,
+                availability,
+                labels,
+                id,
+                unlabel,
+            } => {
+                let (cluster, id) = self.asked(name, managers, id.as_deref())?;
+                match role {
+                    Some(Role::Manager) if !self.node(&cluster, &id)?.raft => {
+                        self.bears_one_more(&cluster)?;
+                    }
+                    Some(Role::Worker) => self.bears_one_less(&cluster, &id)?,
+                    _ => {}
+                }
+                let node = self.node(&cluster, &id)?;
+                match role {
+                    Some(Role::Manager) => (node.raft, node.demoting) = (true, None),
+                    Some(_) if node.raft => node.demoting = Some(DEMOTION),
+                    _ => {}
+                }
+                node.availability = availability.unwrap_or(node.availability);
+                node.labels.extend(labels.clone());
+                node.labels.retain(|label, _| !unlabel.contains(label));
+                Ok(())
+            }
+            DockerCall::Drain { managers, id, .. } => {
+                let (cluster, id) = self.asked(name, managers, id.as_deref())?;
+                self.node(&cluster, &id)?.availability = Availability::Drain;
+                self.place_tasks(&cluster);
+                Ok(())
+            }
+            DockerCall::SwarmLeave { id } => self.leave(name, id),
+            DockerCall::NodeRemove {
+                managers,
+                id,
+                alive,
+            } => {
+                let cluster = self.manager_of(managers, None)?;
+                let Ok(node) = self.node(&cluster, id).cloned() else {
+                    return Ok(());
+                };
+                if node.raft {
+                    return Err(fail("the node is still in raft"));
+                }
+                if self.node_lives(id, &node) && !alive {
+                    return Err(fail("the managers hear from the node"));
+                }
+                if let Some(swarm) = self.clusters.get_mut(&cluster) {
+                    swarm.nodes.remove(id);
+                }
+                self.place_tasks(&cluster);
+                Ok(())
+            }
+            DockerCall::Rebalance { .. } | DockerCall::Unlock { .. } => Ok(()),
+            DockerCall::SwarmUpdate { .. } => {
+                let (cluster, _) = self.member(name)?;
+                self.manager_of(&[name.to_owned()], Some(&cluster))
+                    .map(drop)
+            }
+        }
+    }
+
+    pub(super) fn member(&self, name: &str) -> Result<(String, String), Fault> {
+        let member = self.hosts.get(name).and_then(|host| host.member.clone());
+        member.ok_or_else(|| fail("the host is in no swarm"))
+    }
+
+    /// A swarm with quorum that one of `managers` manages.
+    fn manager_of(&self, managers: &[String], wanted: Option<&str>) -> Result<String, Fault> {
+        for manager in managers {
+            let Some(host) = self.hosts.get(manager) else {
+                continue;
+            };
+            let Some((cluster, id)) = &host.member else {
+                continue;
+            };
+            let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
+            let raft = nodes
+                .and_then(|nodes| nodes.get(id))
+                .is_some_and(|node| node.raft);
+            let asked = wanted.is_none_or(|wanted| wanted == cluster);
+            if raft && asked && self.lives(manager) && self.has_quorum(cluster) {
+                return Ok(cluster.clone());
+            }
+        }
+        Err(Fault::new(
+            FaultKind::NoQuorum,
+            "no manager with quorum answers",
+        ))
+    }
+
+    /// The node that a call is about, in a swarm with quorum: `id`, or that of the host.
+    fn asked(
+        &mut self,
+        name: &str,
+        managers: &[String],
+        id: Option<&str>,
+    ) -> Result<(String, String), Fault> {
+        let (cluster, own) = self.member(name)?;
+        self.manager_of(managers, Some(&cluster))?;
+        Ok((cluster, id.map_or(own, str::to_owned)))
+    }
+
+    fn node(&mut self, cluster: &str, id: &str) -> Result<&mut SimNode, Fault> {
+        let nodes = self.clusters.get_mut(cluster).map(|swarm| &mut swarm.nodes);
+        let node = nodes.and_then(|nodes| nodes.get_mut(id));
+        node.ok_or_else(|| fail("no such node"))
+    }
+
+    fn leave(&mut self, name: &str, id: &str) -> Result<(), Fault> {
+        match self.member(name) {
+            Err(_) => Ok(()),
+            Ok((cluster, own)) if own == id => {
+                if self.node(&cluster, id).is_ok_and(|node| node.raft) {
+                    return Err(fail("the host says that it is still a manager"));
+                }
+                if self.has_tasks_to_lose(name) {
+                    self.tasks_lost_by.push(format!("{name}: leave"));
+                }
+                self.host(name)?.member = None;
+                self.place_tasks(&cluster);
+                Ok(())
+            }
+            Ok(_) => Err(fail("the host is another node meanwhile")),
+        }
+    }
+
+    /// Brings demotions nearer to their end, which nobody may be waiting for.
+    pub fn let_time_pass(&mut self) {
+        let clusters: Vec<String> = self.clusters.keys().cloned().collect();
+        for cluster in clusters {
+            if !self.has_quorum(&cluster) {
+                continue;
+            }
+            let nodes = self
+                .clusters
+                .get_mut(&cluster)
+                .map(|swarm| &mut swarm.nodes);
+            for node in nodes.into_iter().flat_map(BTreeMap::values_mut) {
+                match node.demoting {
+                    Some(0) => (node.raft, node.demoting) = (false, None),
+                    Some(left) => node.demoting = Some(left - 1),
+                    None => {}
+                }
+            }
+            self.place_tasks(&cluster);
+        }
+    }
+
+    /// Places the tasks that have no living, active node, where there is one.
+    pub fn place_tasks(&mut self, cluster: &str) {
+        let fit = self.places(cluster);
+        let quorum = self.has_quorum(cluster);
+        if fit.is_empty() || !quorum {
+            return;
+        }
+        let mut turn = 0;
+        for service in self.services.values_mut() {
+            service.tasks.resize(service.replicas, String::new());
+            for task in &mut service.tasks {
+                if !fit.contains(task) {
+                    task.clone_from(&fit[turn % fit.len()]);
+                    turn += 1;
+                }
+            }
+        }
+    }
+
+    /// The nodes that may run tasks.
+    fn places(&self, cluster: &str) -> Vec<String> {
+        let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
+        let fit = nodes.into_iter().flatten().filter(|(id, node)| {
+            node.availability == Availability::Active && self.node_lives(id, node)
+        });
+        fit.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether tasks run on `name` that could run elsewhere.
+    pub(super) fn has_tasks_to_lose(&self, name: &str) -> bool {
+        let Ok((cluster, id)) = self.member(name) else {
+            return false;
+        };
+        let runs = |tasks: &Vec<String>| tasks.contains(&id);
+        let lives = self.lives(name);
+        let elsewhere = self.places(&cluster).iter().any(|place| *place != id);
+        lives && elsewhere && self.services.values().any(|service| runs(&service.tasks))
+    }
+
+    fn bears_one_less(&mut self, cluster: &str, id: &str) -> Result<(), Fault> {
+        let node = self.node(cluster, id)?.clone();
+        if !node.raft {
+            return Ok(());
+        }
+        let (total, alive) = self.raft(cluster);
+        let answers = self.node_lives(id, &node);
+        match demotion(id, total, alive, answers) {
+            None => Ok(()),
+            Some(why) => Err(Fault::new(FaultKind::Refused, why)),
+        }
+    }
+
+    pub(super) fn init(&mut self, name: &str) {
+        // Repeated after a lost connection, the call finds the swarm that it made.
+        if self.member(name).is_err() {
+            let cluster = self.id("cluster");
+            self.clusters.insert(cluster.clone(), SimCluster::default());
+            self.enter(name, &cluster, true);
+        }
+    }
+
+    fn join(
+        &mut self,
+        name: &str,
+        role: Role,
+        cluster: String,
+        mishap: Mishap,
+    ) -> Result<(), Fault> {
+        if self.host(name)?.joining.is_some() {
+            return Ok(());
+        }
+        match self.member(name) {
+            Ok((own, _)) if own == cluster => Ok(()),
+            Ok(_) => Err(fail("the host is in another swarm")),
+            Err(_) => {
+                if role == Role::Manager {
+                    self.bears_one_more(&cluster)?;
+                }
+                if mishap.join_pending {
+                    self.host(name)?.joining = Some((cluster, role));
+                } else {
+                    self.enter(name, &cluster, role == Role::Manager);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn bears_one_more(&self, cluster: &str) -> Result<(), Fault> {
+        let (total, alive) = self.raft(cluster);
+        if may_add(total, alive) {
+            Ok(())
+        } else {
+            Err(fail("the managers that are left cannot bear another one"))
+        }
+    }
+
+    pub(super) fn enter(&mut self, name: &str, cluster: &str, raft: bool) {
+        let id = self.id("node");
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.member = Some((cluster.to_owned(), id.clone()));
+        }
+        if let Some(swarm) = self.clusters.get_mut(cluster) {
+            if swarm.nodes.is_empty() {
+                swarm.leader.clone_from(&id);
+            }
+            let node = SimNode {
+                host: name.to_owned(),
+                raft,
+                demoting: None,
+                availability: Availability::Active,
+                labels: BTreeMap::new(),
+            };
+            swarm.nodes.insert(id, node);
+        }
+    }
+}
