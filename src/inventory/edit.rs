@@ -118,8 +118,8 @@ pub fn add_host(text: &str, host: &NewHost) -> Result<String, EditError> {
     Ok(document.finish())
 }
 
-/// Takes a host out, with the comment lines directly above its entry. What is left of a range is
-/// written as one entry before the host and one after it.
+/// Takes a host out, with the comment lines directly above its entry and those that end it. What
+/// is left of a range is written as one entry before the host and one after it.
 ///
 /// # Errors
 /// There is no such host, or another table names it.
@@ -250,7 +250,12 @@ pub fn check(before: &str, after: &str, path: &Path) -> Result<(), EditError> {
         return Ok(());
     };
     let mut error = EditError::of(&new);
-    error.message = format!("the inventory would be wrong: {}", error.message);
+    let place = new.labels.iter().find(|label| label.primary);
+    let line = place.and_then(|label| after.get(..label.span.start));
+    let line = line.map_or_else(String::new, |above| {
+        format!(" (line {})", above.matches('\n').count() + 1)
+    });
+    error.message = format!("the inventory would be wrong: {}{line}", new.message);
     Err(error)
 }
 
