@@ -218,11 +218,46 @@ pub(super) fn set_labels(table: &mut Table, labels: &BTreeMap<String, String>) {
         }
         Some(Item::Value(Value::InlineTable(own))) => {
             for (label, value) in labels {
-                own.insert(label, value.as_str().into());
+                set_inline(own, label, value);
             }
             tidy(own);
         }
         _ => {}
+    }
+}
+
+/// Sets a key of a table in braces; in one over several lines a new key has its own line.
+fn set_inline(table: &mut InlineTable, key: &str, text: &str) {
+    if let Some(old) = table.get_mut(key) {
+        let decor = old.decor().clone();
+        *old = text.into();
+        *old.decor_mut() = decor;
+        return;
+    }
+    let last = table.iter().last().map(|(key, _)| key.to_owned());
+    let before = last.as_ref().and_then(|last| {
+        let before = table.key(last)?.leaf_decor().prefix()?.as_str()?;
+        Some(before.get(before.rfind('\n')?..)?.to_owned())
+    });
+    let (Some(last), Some(before)) = (last, before) else {
+        table.insert(key, text.into());
+        return;
+    };
+    let mut value = Value::from(text);
+    value.decor_mut().set_prefix(" ");
+    // Without a comma behind the last value, what leads to the brace stands behind that value.
+    if let Some(old) = table.get_mut(&last) {
+        let after = old.decor().suffix().and_then(|after| after.as_str());
+        let after = after.unwrap_or_default().to_owned();
+        if !after.contains('#') {
+            old.decor_mut().set_suffix("");
+            value.decor_mut().set_suffix(after);
+        }
+    }
+    table.insert(key, value);
+    if let Some(mut key) = table.key_mut(key) {
+        key.leaf_decor_mut().set_prefix(before);
+        key.leaf_decor_mut().set_suffix(" ");
     }
 }
 

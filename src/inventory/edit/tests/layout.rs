@@ -156,9 +156,15 @@ fn labels_keep_their_form_and_their_comment() {
     insta::assert_snapshot!(diff(&long, &after), @r#"
     -labels = {
     -  a = "1", # one
-    -  b = "2",
     +labels = { # one
-    +  b = "2", c = "3" ,
+    +  c = "3",
     "#);
     assert_eq!(hosts(&after)[0].labels, labels([("b", "2"), ("c", "3")]));
+    let long = long.replace("\"2\",\n}", "\"2\"\n}");
+    let after = set_labels(&long, "m1", &set, &BTreeSet::new()).unwrap();
+    insta::assert_snapshot!(diff(&long, &after), @r#"
+    -  b = "2"
+    +  b = "2",
+    +  c = "3"
+    "#);
 }
