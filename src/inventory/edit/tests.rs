@@ -388,6 +388,13 @@ fn refuses_to_remove_a_host_that_is_named_elsewhere() {
 fn says_what_a_change_would_break() {
     let path = Path::new("t.toml");
     let lab = example("lab.toml");
+    let outside = set_role(SITE, "w08", Role::None).unwrap();
+    let error = check(SITE, &outside, path).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("`advertise-address` on a host outside the swarm (line ")
+    );
     let check = |after: &str| check(lab, after, path).map(|()| String::new());
     assert!(check(&remove_host(lab, "w1").unwrap()).is_ok());
     insta::assert_snapshot!(said(check(&remove_host(lab, "m2").unwrap())), @"the inventory would be wrong: an even number of managers: 2 (line 12) / 2 managers: majority 2, tolerates none lost; 1 manager: majority 1, tolerates none lost. Make one of them a worker, or add a third. If you know why you want it, set `allow-even-managers = true` under `[swarm]`.");

@@ -65,9 +65,10 @@ proptest! {
             let name = format!("h{index}-{pattern}");
             names.extend(range::expand(&name).unwrap());
             let address = format!("10.{index}.0.[{}-{}]", 3, 2 + count);
-            text.push_str(&format!(
+            let block = format!(
                 "\n# About {index}.\n[[host]]\nname = \"{name}\" # name\naddress = \"{address}\"\nrole = \"{role}\"\nvars.of = {index}\n"
-            ));
+            );
+            text.push_str(&block);
         }
         let gone = &names[pick.index(names.len())];
         let before = hosts(&text);
