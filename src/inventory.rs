@@ -7,6 +7,7 @@ mod brought;
 mod check;
 mod daemon;
 pub mod diagnostic;
+pub mod edit;
 mod export;
 mod hosts;
 mod names;

@@ -197,6 +197,18 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// Whether it names the host itself, alone or in a range, and so is wrong without it.
+    pub(super) fn mentions(&self, host: &str) -> bool {
+        let same = |name: &String| name.eq_ignore_ascii_case(host);
+        self.any.iter().flatten().any(|factor| match &factor.atom {
+            Atom::Name(name) => same(name),
+            Atom::Names(names) => names.iter().any(same),
+            _ => false,
+        })
+    }
+}
+
 impl Atom {
     fn holds(&self, host: &Host) -> bool {
         match self {
