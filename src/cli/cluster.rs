@@ -51,7 +51,19 @@ impl Cluster {
     ///
     /// A usage error of the inventory, of the selector, or of a secret or file that is not there.
     pub async fn open(global: &Global, on: Option<&str>, printer: &Printer) -> Result<Self> {
-        let mut inventory = load(global, printer)?;
+        Self::open_with(load(global, printer)?, on, printer).await
+    }
+
+    /// The same for an inventory that was read already.
+    ///
+    /// # Errors
+    ///
+    /// A usage error of the selector, or of a secret or file that is not there.
+    pub async fn open_with(
+        mut inventory: Inventory,
+        on: Option<&str>,
+        printer: &Printer,
+    ) -> Result<Self> {
         inventory.read_brought_files()?;
         let selected = match on {
             Some(selector) => inventory.select(selector)?,

@@ -1,5 +1,7 @@
 //! `skep node`: the life of single nodes.
 
+mod change;
+mod edit;
 mod list;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +16,7 @@ use crate::ui::Printer;
 use super::cluster::Cluster;
 use super::work::{Work, WorkArgs};
 use super::{Global, block_on};
+use edit::Edit;
 
 /// The arguments of `skep node`.
 #[derive(Debug, Clone, Args)]
@@ -22,10 +25,12 @@ use super::{Global, block_on};
     arg_required_else_help = true,
     disable_help_subcommand = true,
     after_help = "\
-A node is named as in the inventory, or by its node ID or host name; a selector works too.
+A node is named as in the inventory, or by its node ID or host name; a selector works too. What the
+inventory says of a node is edited in place, with its comments kept.
 
 Examples:
   skep node list
+  skep node add w4 --address 10.0.0.24
   skep node drain w3
   skep node activate w3 && skep rebalance
   skep node remove w3"
@@ -42,6 +47,10 @@ pub enum NodeVerb {
     /// List the nodes of the swarm
     #[command(visible_alias = "ls", after_help = "Example:\n  skep node list --json")]
     List(list::ListArgs),
+    /// Add hosts to the inventory and to the swarm
+    Add(change::AddArgs),
+    /// Replace a node by another host, in the order that is safe
+    Replace(change::ReplaceArgs),
     /// Take the work away from nodes, and wait until it is done elsewhere
     #[command(after_help = "\
 Services with `update-order: start-first` get their new tasks before the old ones end. When the
@@ -68,8 +77,8 @@ Example:
     #[command(
         visible_alias = "rm",
         after_help = "\
-A node whose host is dead is taken out by the managers alone. Take the host out of the inventory
-too, or the next `skep up` makes it join again.
+A node whose host is dead is taken out by the managers alone. The host goes out of the inventory
+too, when it has left.
 
 Examples:
   skep node remove w3
@@ -84,6 +93,10 @@ pub struct OnNodes {
     /// The nodes: names, selectors such as `w[1-3]` or `@disk=ssd`, node IDs, host names
     #[arg(required = true, value_name = "NODE")]
     pub nodes: Vec<String>,
+
+    /// Leave the inventory as it is; the next `skep up` may take back what this does
+    #[arg(long)]
+    pub keep_inventory: bool,
 
     /// What all verbs that change something take.
     #[command(flatten)]
@@ -100,6 +113,10 @@ pub struct LabelArgs {
     /// `KEY=VALUE` to set one, `KEY-` to take one away
     #[arg(required = true, value_name = "LABEL")]
     pub labels: Vec<String>,
+
+    /// Leave the inventory as it is; the next `skep up` may take back what this does
+    #[arg(long)]
+    pub keep_inventory: bool,
 
     /// What all verbs that change something take.
     #[command(flatten)]
@@ -134,6 +151,8 @@ pub struct RebalanceArgs {
 pub fn run(args: &NodeArgs, global: &Global, printer: &Printer) -> Result<()> {
     let (verb, act, on) = match &args.verb {
         NodeVerb::List(args) => return list::run(args, global, printer),
+        NodeVerb::Add(args) => return change::add(args, global, printer),
+        NodeVerb::Replace(args) => return change::replace(args, global, printer),
         NodeVerb::Drain(on) => ("node drain", NodeAct::Drain, on),
         NodeVerb::Activate(on) => ("node activate", NodeAct::Activate, on),
         NodeVerb::Promote(on) => ("node promote", NodeAct::Promote, on),
@@ -141,34 +160,55 @@ pub fn run(args: &NodeArgs, global: &Global, printer: &Printer) -> Result<()> {
         NodeVerb::Remove(on) => ("node remove", NodeAct::Remove, on),
         NodeVerb::Label(args) => {
             let (set, unset) = labels(&args.labels)?;
-            let nodes = std::slice::from_ref(&args.node);
-            let act = NodeAct::Label { set, unset };
-            return act_on("node label", act, nodes, &args.work, global, printer);
+            let on = OnNodes {
+                nodes: vec![args.node.clone()],
+                keep_inventory: args.keep_inventory,
+                work: args.work.clone(),
+            };
+            return act_on(
+                "node label",
+                NodeAct::Label { set, unset },
+                &on,
+                global,
+                printer,
+            );
         }
     };
-    act_on(verb, act, &on.nodes, &on.work, global, printer)
+    act_on(verb, act, on, global, printer)
 }
 
 fn act_on(
     verb: &'static str,
     act: NodeAct,
-    nodes: &[String],
-    args: &WorkArgs,
+    on: &OnNodes,
     global: &Global,
     printer: &Printer,
 ) -> Result<()> {
     block_on(async {
         let mut cluster = Cluster::open(global, None, printer).await?;
-        let nodes = names(&cluster.inventory, nodes)?;
+        let nodes = names(&cluster.inventory, &on.nodes)?;
         cluster.selected.retain(|host| nodes.contains(host));
+        let edit = if on.keep_inventory {
+            None
+        } else {
+            Some(Edit::of_act(&cluster.inventory, &act, &nodes)?)
+        };
         let contradicted = contradictions(&cluster.inventory, &act, &nodes);
-        let procedure = Procedure::Node(NodeProcedure { act, nodes });
-        let mut work = Work::begin(cluster, procedure, verb, args, printer)?;
-        work.run().await?;
-        for line in contradicted {
-            printer.warn(line);
+        if let (Some(edit), false) = (&edit, on.work.json) {
+            edit.show(printer);
         }
-        Ok(())
+        let procedure = Procedure::Node(NodeProcedure { act, nodes });
+        let mut work = Work::begin(cluster, procedure, verb, &on.work, printer)?;
+        work.run().await?;
+        match edit {
+            Some(edit) => edit.write(),
+            None => {
+                for line in contradicted {
+                    printer.warn(line);
+                }
+                Ok(())
+            }
+        }
     })
 }
 

@@ -12,6 +12,8 @@ use crate::plan::saved::Saved;
 use crate::procedure::Procedure;
 use crate::ui::Printer;
 
+pub(super) use lab::make_hosts;
+
 use super::cluster::Cluster;
 use super::work::{Work, WorkArgs};
 use super::{Global, block_on, wipe};
@@ -83,7 +85,7 @@ pub(super) async fn bring_up(work: &mut Work<'_>) -> Result<()> {
 
 async fn make_and_set_up(work: &mut Work<'_>) -> Result<()> {
     work.started().await?;
-    let made = lab::make_hosts(work).await?;
+    let made = make_hosts(work).await?;
     let lock = work.lock().await?;
     let result = work.rounds(&made, &lock).await;
     lock.release().await;

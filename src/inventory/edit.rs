@@ -231,6 +231,11 @@ pub fn rename_or_replace(text: &str, old: &str, new: &NewHost) -> Result<String,
     })
 }
 
+/// Whether a name stands for several hosts.
+pub fn is_range(name: &str) -> bool {
+    range::is_range(name)
+}
+
 /// Whether `after` is sound, or at least no worse than `before`: every error of it was there
 /// already.
 ///

@@ -17,7 +17,7 @@ use super::Work;
 const BOOT_SECONDS: u32 = 120;
 
 /// Makes the hosts that are not there, after asking, and gives their names.
-pub(super) async fn make_hosts(work: &mut Work<'_>) -> Result<Vec<String>> {
+pub(in crate::cli) async fn make_hosts(work: &mut Work<'_>) -> Result<Vec<String>> {
     let Some(lab) = work.cluster.lab.clone() else {
         return Ok(Vec::new());
     };
