@@ -1,5 +1,6 @@
 //! The command line: each verb parses its arguments, calls the core and prints.
 
+pub mod audit;
 pub mod check;
 pub mod cluster;
 pub mod completions;
@@ -9,13 +10,14 @@ pub mod init;
 pub mod inventory;
 pub mod lab;
 pub mod load;
-pub mod log;
+pub mod lock;
 pub mod man;
 pub mod node;
 pub mod plan;
 pub mod schema;
 pub mod ssh;
 pub mod status;
+pub mod trace;
 pub mod up;
 mod wipe;
 mod work;
@@ -184,7 +186,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let printer = Printer::new(cli.global.level());
-    let result = log::begin(cli.global.log_file.as_deref(), cli.global.verbose)
+    let result = trace::begin(cli.global.log_file.as_deref(), cli.global.verbose)
         .and_then(|()| run(cli, &printer));
     match result {
         Ok(()) => ExitCode::SUCCESS,

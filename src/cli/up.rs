@@ -10,6 +10,7 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::plan::saved::Saved;
 use crate::procedure::Procedure;
+use crate::shell;
 use crate::ui::Printer;
 
 use super::cluster::Cluster;
@@ -51,6 +52,27 @@ pub struct UpArgs {
     pub work: WorkArgs,
 }
 
+impl UpArgs {
+    /// The command as the audit tells it.
+    fn told(&self) -> String {
+        let mut words = vec!["up".to_owned()];
+        words.extend(self.plan.as_ref().map(|path| path.display().to_string()));
+        for (option, value) in [("--on", &self.on), ("--wipe", &self.wipe)] {
+            if let Some(value) = value {
+                words.extend([option.to_owned(), value.clone()]);
+            }
+        }
+        let flags = [
+            ("--prune", self.prune),
+            ("--skip-unreachable", self.skip_unreachable),
+            ("--break-lock", self.work.break_lock),
+        ];
+        let flags = flags.into_iter().filter(|(_, given)| *given);
+        words.extend(flags.map(|(flag, _)| flag.to_owned()));
+        shell::join(words.iter().map(String::as_str))
+    }
+}
+
 /// Brings the cluster up.
 ///
 /// # Errors
@@ -69,6 +91,7 @@ pub fn run(args: &UpArgs, global: &Global, printer: &Printer) -> Result<()> {
         }
         let procedure = Procedure::Up { prune: args.prune };
         let mut work = Work::begin(cluster, procedure, "up", &args.work, printer)?;
+        work.audit.named(args.told());
         work.saved = saved;
         bring_up(&mut work).await
     })
@@ -86,7 +109,7 @@ async fn make_and_set_up(work: &mut Work<'_>) -> Result<()> {
     let made = lab::make_hosts(work).await?;
     let lock = work.lock().await?;
     let result = work.rounds(&made, &lock).await;
-    lock.release().await;
+    work.let_go(lock, &result).await;
     result?;
     tell_of_lab(work, &made);
     Ok(())
