@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod lab;
 pub mod load;
 pub mod lock;
+pub mod log;
 pub mod man;
 pub mod node;
 pub mod plan;
@@ -133,6 +134,8 @@ pub enum Command {
     Node(node::NodeArgs),
     /// Spread the tasks of services over the nodes again
     Rebalance(node::RebalanceArgs),
+    /// Show who changed what, and when
+    Log(log::LogArgs),
     /// Run a command on hosts
     Exec(exec::ExecArgs),
     /// Open a shell on a host
@@ -233,6 +236,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Status(args) => status::run(&args, global, printer),
         Command::Node(args) => node::run(&args, global, printer),
         Command::Rebalance(args) => node::rebalance(&args, global, printer),
+        Command::Log(args) => log::run(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),
         Command::Docker(args) => docker::run(&args, global, printer),
