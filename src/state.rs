@@ -113,7 +113,7 @@ impl State {
                 Err(TryLockError::WouldBlock) => {
                     let owner = read_owner(&mut file);
                     return match presented {
-                        Some(token) if token.opens(owner.as_ref()) => {
+                        Some(token) if token.opens(owner.as_deref()) => {
                             Ok(RunLock::without_file(command, token.clone()))
                         }
                         _ => Err(Locked::Held { owner, path }),
@@ -129,6 +129,7 @@ impl State {
             _file: Some(file),
             owner,
             token,
+            beside: None,
         })
     }
 }
@@ -139,7 +140,7 @@ pub enum Locked {
     /// Another run holds it.
     Held {
         /// Who. `None`: it has just taken the lock and not yet written who it is.
-        owner: Option<Owner>,
+        owner: Option<Box<Owner>>,
         /// The file that it holds.
         path: PathBuf,
     },
@@ -171,12 +172,16 @@ pub struct RunLock {
     _file: Option<File>,
     owner: Owner,
     token: Token,
+    beside: Option<Box<Owner>>,
 }
 
 impl RunLock {
-    /// What stands for a lock beside that of another run, which was broken.
-    pub fn beside(command: &str) -> Self {
-        Self::without_file(command, Token::new())
+    /// What stands for a lock beside that of another run, which is to be broken.
+    pub fn beside(command: &str, other: Option<Box<Owner>>) -> Self {
+        Self {
+            beside: other,
+            ..Self::without_file(command, Token::new())
+        }
     }
 
     fn without_file(command: &str, token: Token) -> Self {
@@ -184,7 +189,13 @@ impl RunLock {
             _file: None,
             owner: Owner::this(command).sealed(&token),
             token,
+            beside: None,
         }
+    }
+
+    /// The run of this machine whose lock is to be broken.
+    pub fn other(&self) -> Option<&Owner> {
+        self.beside.as_deref()
     }
 
     /// What the lock says of us.
@@ -363,10 +374,10 @@ fn write_owner(file: &mut File, owner: &Owner) -> std::io::Result<()> {
     file.flush()
 }
 
-fn read_owner(file: &mut File) -> Option<Owner> {
+fn read_owner(file: &mut File) -> Option<Box<Owner>> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+    serde_json::from_str(&text).ok().map(Box::new)
 }
 
 /// Deletes the oldest of the files in `directory` whose names end in `suffix`, until `keep` are

@@ -55,8 +55,8 @@ pub fn here(state: &State, command: &str, how: Break) -> Result<RunLock> {
     match state.try_lock(command, Token::presented().as_ref()) {
         Ok(lock) => Ok(lock),
         Err(Locked::Held { owner, .. }) if how != Break::Never => {
-            how.confirm(owner.as_ref())?;
-            Ok(RunLock::beside(command))
+            how.confirm(owner.as_deref())?;
+            Ok(RunLock::beside(command, owner))
         }
         Err(locked) => Err(may_be_broken(locked.into(), how)),
     }
@@ -81,7 +81,10 @@ pub async fn managers(
         Err(LockError::Taken { owner, record, .. }) if how != Break::Never => (owner, record),
         Err(error) => return Err(refused(&error, how)),
     };
-    how.confirm(owner.as_deref())?;
+    // That of a run on this machine was asked for already.
+    if owner.is_none() || owner.as_deref() != here.other() {
+        how.confirm(owner.as_deref())?;
+    }
     for (host, broken) in live.break_lock(&managers, &record).await {
         let why = match broken {
             Ok(Broken::Broken | Broken::Free | Broken::Other) => continue,

@@ -37,10 +37,13 @@ pub fn render(runs: &[Run], verbose: bool) -> String {
 /// What came of it; a run without an end works now, or was cut off.
 fn result(run: &Run) -> String {
     let Some(What::Ended { code, seconds, .. }) = &run.end else {
-        return match run.changes.is_empty() && run.more == 0 {
-            true => paint(style::WARNING, "broke a lock"),
-            false => paint(style::WARNING, "not ended"),
+        let began_nothing = run.changes.is_empty() && run.more == 0;
+        let word = if began_nothing {
+            "broke a lock"
+        } else {
+            "not ended"
         };
+        return paint(style::WARNING, word);
     };
     let is = |kind: Kind| *code == kind.exit_code();
     let word = match code {

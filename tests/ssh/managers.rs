@@ -1,5 +1,6 @@
 //! What a cluster's managers keep for all runs: the lock and the audit.
 
+use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,8 @@ impl Managers {
         for (number, server) in (1..).zip(&servers) {
             let (port, identity) = (server.port, server.file("id"));
             let known = server.file("known_hosts");
-            inventory += &format!(
+            let _infallible = write!(
+                inventory,
                 "[[host]]\nname = \"m{number}\"\naddress = \"127.0.0.1\"\nrole = \"manager\"\n\
                  ssh = {{ user = \"root\", port = {port}, identity = [\"{}\"], known-hosts = \"{}\", \
                  config = \"\", connect-timeout = 3 }}\n",

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fleet::lock::{Broken, HEARTBEAT, HELD, TAKEN, break_script, script};
 use crate::fleet::{Fault, FaultKind};
-use crate::ssh::{Session, SshStream, StreamTo};
+use crate::ssh::{ScriptOptions, Session, SshStream, StreamTo};
 use crate::state::{Owner, Token};
 
 use super::Live;
@@ -73,10 +73,14 @@ impl RemoteLock {
                 lost.cancel();
                 return;
             }
-            // The channel ends a moment before the connection that it is a part of.
-            sleep(BOTH_END).await;
-            if !session.is_closed() {
-                lost.cancel();
+            let was_broken = async {
+                // Where the host goes down, its end of the connection follows.
+                sleep(BOTH_END).await;
+                answers(&session).await
+            };
+            tokio::select! {
+                broken = was_broken => if broken { lost.cancel() },
+                () = done.cancelled() => {}
             }
         }));
     }
@@ -169,6 +173,16 @@ impl Live {
         });
         join_all(asked).await
     }
+}
+
+/// Whether the host still does what it is told over this connection.
+async fn answers(session: &Session) -> bool {
+    let options = ScriptOptions {
+        deadline: ANSWER,
+        root: false,
+    };
+    let said = timeout(ANSWER, session.script("true", &options, &|_, _| {})).await;
+    matches!(said, Ok(Ok(output)) if output.status.is_success())
 }
 
 async fn hold(
