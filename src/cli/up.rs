@@ -135,3 +135,28 @@ fn read_saved(path: &PathBuf) -> Result<Saved> {
             .hint("`skep plan --out FILE` writes such a file.")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+
+    fn told(arguments: &[&str]) -> String {
+        let words = ["skep", "up"].iter().chain(arguments);
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Up(args) => args.told(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_audit_names_what_decides_the_changes() {
+        assert_eq!(told(&["--yes", "--json"]), "up");
+        assert_eq!(told(&["--on", "w* & !w1"]), "up --on 'w* & !w1'");
+        assert_eq!(told(&["today.plan"]), "up today.plan");
+        let all = ["--skip-unreachable", "--wipe", "w1:/dev/sdb", "--prune"];
+        let line = "up --wipe w1:/dev/sdb --prune --skip-unreachable";
+        assert_eq!(told(&all), line);
+    }
+}

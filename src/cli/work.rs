@@ -64,7 +64,8 @@ pub(super) struct Work<'a> {
     /// What the managers are told of it.
     pub(super) audit: Audit<'a>,
     began: std::time::Instant,
-    alone_here: RunLock,
+    /// What this run starts itself, such as a hook, gets its token in the environment.
+    pub(super) alone_here: RunLock,
 }
 
 impl<'a> Work<'a> {
