@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use skep::audit::{Entry, Planned, What};
+use skep::cli::audit::Audit;
+use skep::execute::{Outcome, Report};
 use skep::fleet::live::{Live, LockError, Secrets};
 use skep::fleet::lock::Broken;
+use skep::plan::{ChangeId, Plan};
 use skep::ssh::{Exit, ScriptOptions};
 use skep::state::{Owner, Token};
+use skep::ui::{Level, Printer};
 use tokio::time::timeout;
 
 use super::server::Server;
@@ -105,6 +109,59 @@ async fn a_manager_that_is_gone_does_not_cost_the_lock_on_the_others() {
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert!(session.is_closed());
     assert!(!held.lost().is_cancelled());
+}
+
+#[tokio::test]
+#[ignore = "needs a real OpenSSH server"]
+async fn a_run_tells_its_managers_when_it_begins_and_ends() {
+    let managers = Managers::start();
+    let live = managers.live();
+    let all = names(1..=3);
+    let printer = Printer::new(Level::Silent);
+    let lock = live.lock(&all, &Owner::this("up"), None).await.unwrap();
+    let entries = async || {
+        let mut audits = Vec::new();
+        for (host, text) in live.read_audit(&all, None).await {
+            let (entries, unread) = skep::audit::parse(&text.unwrap());
+            assert_eq!(unread, 0, "{host}");
+            audits.push(entries);
+        }
+        assert_eq!(audits[0], audits[1]);
+        assert_eq!(audits[0], audits[2]);
+        audits.remove(0)
+    };
+    // One that changes nothing says nothing.
+    let mut audit = Audit::new("up".to_owned(), &printer);
+    audit.ended(&live, &lock, 0).await;
+    assert_eq!(entries().await, []);
+    audit.named("up --on w1".to_owned());
+    let plan = Plan::default();
+    audit.broke_lock(&live, &lock, "bob".to_owned()).await;
+    audit.began(&live, &lock, &plan).await;
+    let done = (ChangeId::new("w1", "a"), Outcome::Done);
+    audit.ran(Report {
+        outcomes: [done].into(),
+    });
+    audit.began(&live, &lock, &plan).await;
+    audit.ended(&live, &lock, 130).await;
+    let entries = entries().await;
+    let rounds: Vec<u32> = entries
+        .iter()
+        .filter_map(|entry| match entry.what {
+            What::Began { round, .. } => Some(round),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rounds, [1, 2]);
+    assert!(entries.iter().all(|entry| entry.run == entries[0].run));
+    assert!(entries.iter().all(|entry| entry.command == "up --on w1"));
+    assert!(matches!(entries[0].what, What::BrokeLock { .. }));
+    let (code, done) = match entries[3].what {
+        What::Ended { code, done, .. } => (code, done),
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!((code, done), (130, 1));
+    lock.release().await;
 }
 
 #[tokio::test]
