@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use crate::error::{Error, Result};
 use crate::inventory::Inventory;
 use crate::procedure::{NodeAct, NodeProcedure, Procedure};
+use crate::shell;
 use crate::ui::Printer;
 
 use super::cluster::Cluster;
@@ -143,14 +144,31 @@ pub fn run(args: &NodeArgs, global: &Global, printer: &Printer) -> Result<()> {
             let (set, unset) = labels(&args.labels)?;
             let nodes = std::slice::from_ref(&args.node);
             let act = NodeAct::Label { set, unset };
-            return act_on("node label", act, nodes, &args.work, global, printer);
+            let words = [nodes, &args.labels].concat();
+            let told = told("node label", &words);
+            return act_on(
+                ("node label", told),
+                act,
+                nodes,
+                &args.work,
+                global,
+                printer,
+            );
         }
     };
-    act_on(verb, act, &on.nodes, &on.work, global, printer)
+    let command = (verb, told(verb, &on.nodes));
+    act_on(command, act, &on.nodes, &on.work, global, printer)
 }
 
+/// The command as the audit tells it.
+fn told(verb: &str, words: &[String]) -> String {
+    let words = shell::join(words.iter().map(String::as_str));
+    format!("{verb} {words}").trim_end().to_owned()
+}
+
+/// Does `act` to `nodes`. A command is its verb, and with its arguments.
 fn act_on(
-    verb: &'static str,
+    (verb, told): (&'static str, String),
     act: NodeAct,
     nodes: &[String],
     args: &WorkArgs,
@@ -164,6 +182,7 @@ fn act_on(
         let contradicted = contradictions(&cluster.inventory, &act, &nodes);
         let procedure = Procedure::Node(NodeProcedure { act, nodes });
         let mut work = Work::begin(cluster, procedure, verb, args, printer)?;
+        work.audit.named(told);
         work.run().await?;
         for line in contradicted {
             printer.warn(line);
@@ -183,6 +202,7 @@ pub fn rebalance(args: &RebalanceArgs, global: &Global, printer: &Printer) -> Re
         let services = args.services.clone();
         let procedure = Procedure::Rebalance { services };
         let mut work = Work::begin(cluster, procedure, "rebalance", &args.work, printer)?;
+        work.audit.named(told("rebalance", &args.services));
         work.run().await
     })
 }

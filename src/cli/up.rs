@@ -138,7 +138,6 @@ fn read_saved(path: &PathBuf) -> Result<Saved> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser as _;
 
