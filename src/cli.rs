@@ -1,5 +1,6 @@
 //! The command line: each verb parses its arguments, calls the core and prints.
 
+pub mod audit;
 pub mod check;
 pub mod cluster;
 pub mod completions;
@@ -9,6 +10,7 @@ pub mod init;
 pub mod inventory;
 pub mod lab;
 pub mod load;
+pub mod lock;
 pub mod log;
 pub mod man;
 pub mod node;
@@ -16,6 +18,7 @@ pub mod plan;
 pub mod schema;
 pub mod ssh;
 pub mod status;
+pub mod trace;
 pub mod up;
 mod wipe;
 mod work;
@@ -131,6 +134,8 @@ pub enum Command {
     Node(node::NodeArgs),
     /// Spread the tasks of services over the nodes again
     Rebalance(node::RebalanceArgs),
+    /// Show who changed what, and when
+    Log(log::LogArgs),
     /// Run a command on hosts
     Exec(exec::ExecArgs),
     /// Open a shell on a host
@@ -184,7 +189,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let printer = Printer::new(cli.global.level());
-    let result = log::begin(cli.global.log_file.as_deref(), cli.global.verbose)
+    let result = trace::begin(cli.global.log_file.as_deref(), cli.global.verbose)
         .and_then(|()| run(cli, &printer));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -231,6 +236,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Status(args) => status::run(&args, global, printer),
         Command::Node(args) => node::run(&args, global, printer),
         Command::Rebalance(args) => node::rebalance(&args, global, printer),
+        Command::Log(args) => log::run(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),
         Command::Docker(args) => docker::run(&args, global, printer),

@@ -7,6 +7,7 @@
 //! The core (`inventory` to `plan`) does no I/O. Only `fleet`, `provider`, `ssh` and `docker` reach
 //! outside; `cli` and `ui` only parse and print.
 
+pub mod audit;
 pub mod cli;
 pub mod docker;
 pub mod error;

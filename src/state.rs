@@ -12,9 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
+use crate::shell::hex;
 
 /// How often a held lock is tried again, and how long to wait before each try.
 const LOCK_TRIES: u32 = 50;
@@ -58,21 +61,35 @@ impl State {
         self.directory.join("runs")
     }
 
-    /// Takes the lock that all runs changing this cluster from this machine share.
-    ///
-    /// The kernel holds it for the open file, so it is free as soon as its owner ends, however it
-    /// ends; the text inside only says who that is.
+    /// Takes the lock that all runs changing this cluster from this machine share, or works under
+    /// that of the run which started this one.
     ///
     /// # Errors
     ///
     /// [`Kind::Refused`](crate::error::Kind::Refused) when another run holds it, with who and
     /// since when.
     pub fn lock(&self, command: &str) -> Result<RunLock> {
+        let lock = self.try_lock(command, Token::presented().as_ref());
+        lock.map_err(Error::from)
+    }
+
+    /// The same, for whoever may do something about a lock that is held.
+    ///
+    /// The kernel holds it for the open file, so it is free as soon as its owner ends, however it
+    /// ends; the text inside only says who that is. A run that the owner started proves it by the
+    /// token `presented`, and works under the owner's lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Locked::Held`] when another run holds it, with who and since when.
+    pub fn try_lock(&self, command: &str, presented: Option<&Token>) -> Result<RunLock, Locked> {
         let path = self.directory.join("lock");
         let cannot = |error: std::io::Error| {
-            Error::failed(format!("cannot lock `{}`", path.display()))
-                .because(error)
-                .hint("Set `XDG_STATE_HOME` to a directory that you can write to.")
+            Locked::Cannot(
+                Error::failed(format!("cannot lock `{}`", path.display()))
+                    .because(error)
+                    .hint("Set `XDG_STATE_HOME` to a directory that you can write to."),
+            )
         };
         make_private_directory(&self.directory).map_err(cannot)?;
         let mut file = OpenOptions::new()
@@ -93,27 +110,151 @@ impl State {
                     tries += 1;
                     std::thread::sleep(LOCK_PAUSE);
                 }
-                Err(TryLockError::WouldBlock) => return Err(held(&mut file, &path)),
+                Err(TryLockError::WouldBlock) => {
+                    let owner = read_owner(&mut file);
+                    return match presented {
+                        Some(token) if token.opens(owner.as_deref()) => {
+                            Ok(RunLock::without_file(command, token.clone()))
+                        }
+                        _ => Err(Locked::Held { owner, path }),
+                    };
+                }
                 Err(TryLockError::Error(error)) => return Err(cannot(error)),
             }
         }
-        let owner = Owner::this(command);
+        let token = Token::new();
+        let owner = Owner::this(command).sealed(&token);
         write_owner(&mut file, &owner).map_err(cannot)?;
-        Ok(RunLock { _file: file, owner })
+        Ok(RunLock {
+            _file: Some(file),
+            owner,
+            token,
+            beside: None,
+        })
+    }
+}
+
+/// Why the lock on this machine was not taken.
+#[derive(Debug)]
+pub enum Locked {
+    /// Another run holds it.
+    Held {
+        /// Who. `None`: it has just taken the lock and not yet written who it is.
+        owner: Option<Box<Owner>>,
+        /// The file that it holds.
+        path: PathBuf,
+    },
+    /// It cannot be locked.
+    Cannot(Error),
+}
+
+impl From<Locked> for Error {
+    fn from(locked: Locked) -> Self {
+        let message = match locked {
+            Locked::Cannot(error) => return error,
+            Locked::Held {
+                owner: Some(owner), ..
+            } => format!("another run works on this cluster: {owner}"),
+            Locked::Held { owner: None, path } => format!(
+                "another run works on this cluster: it holds `{}`",
+                path.display()
+            ),
+        };
+        Self::refused(message)
+            .hint("Wait until it has ended, or stop it: the lock is free as soon as it ends.")
     }
 }
 
 /// A held lock; dropping it frees it.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    /// `None` under the lock of another run.
+    _file: Option<File>,
     owner: Owner,
+    token: Token,
+    beside: Option<Box<Owner>>,
 }
 
 impl RunLock {
+    /// What stands for a lock beside that of another run, which is to be broken.
+    pub fn beside(command: &str, other: Option<Box<Owner>>) -> Self {
+        Self {
+            beside: other,
+            ..Self::without_file(command, Token::new())
+        }
+    }
+
+    fn without_file(command: &str, token: Token) -> Self {
+        Self {
+            _file: None,
+            owner: Owner::this(command).sealed(&token),
+            token,
+            beside: None,
+        }
+    }
+
+    /// The run of this machine whose lock is to be broken.
+    pub fn other(&self) -> Option<&Owner> {
+        self.beside.as_deref()
+    }
+
     /// What the lock says of us.
     pub fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// What a program that this run starts gets as [`Token::VARIABLE`], so that a skep in it may
+    /// work under this lock.
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+}
+
+/// What a run that another run started shows to work under its lock. The record of the lock has
+/// only its [`seal`](Self::seal), from which it cannot be told.
+#[derive(Debug, Clone)]
+pub struct Token(SecretString);
+
+impl Token {
+    /// The variable of the environment in which it is handed on.
+    pub const VARIABLE: &str = "SKEP_LOCK";
+
+    /// One that nobody guesses.
+    pub fn new() -> Self {
+        Self(crate::ssh::nonce().into())
+    }
+
+    /// The one that this process was started with. What cannot be a token is none.
+    pub fn presented() -> Option<Self> {
+        std::env::var(Self::VARIABLE)
+            .ok()
+            .and_then(|text| Self::parse(&text))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let is_one = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_one.then(|| Self(text.into()))
+    }
+
+    /// The token itself, for a child's environment and for a script's input, and nothing else.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// The SHA-256 of the token as a line.
+    pub fn seal(&self) -> String {
+        let line = zeroize::Zeroizing::new(format!("{}\n", self.expose()));
+        hex(&Sha256::digest(line.as_bytes()))
+    }
+
+    fn opens(&self, owner: Option<&Owner>) -> bool {
+        owner.is_some_and(|owner| owner.seal.as_ref() == Some(&self.seal()))
+    }
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -130,6 +271,9 @@ pub struct Owner {
     pub since: Timestamp,
     /// The verb, such as `up`.
     pub command: String,
+    /// The [`Token::seal`] of its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
 }
 
 impl Owner {
@@ -141,7 +285,23 @@ impl Owner {
             pid: std::process::id(),
             since: Timestamp::now(),
             command: command.to_owned(),
+            seal: None,
         }
+    }
+
+    /// With the seal of `token`: whoever has it may work under this lock.
+    #[must_use]
+    pub fn sealed(self, token: &Token) -> Self {
+        Self {
+            seal: Some(token.seal()),
+            ..self
+        }
+    }
+
+    /// How long it has been at work at `now`. The clocks of two machines may differ a little.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        let age = now.duration_since(self.since);
+        Duration::try_from(age).unwrap_or_default()
     }
 
     /// `user@machine`, as journals name it.
@@ -150,15 +310,28 @@ impl Owner {
     }
 }
 
-/// What a person is told: which command, by whom, since when.
+/// What a person is told: which command, by whom, for how long.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let age = age(self.age(Timestamp::now()));
         let since = self.since.strftime("%Y-%m-%d %H:%M:%S UTC");
         let (command, name, pid) = (&self.command, self.name(), self.pid);
         write!(
             f,
-            "`skep {command}` by {name} (process {pid}) since {since}"
+            "`skep {command}` by {name} (process {pid}) since {age} ({since})"
         )
+    }
+}
+
+/// `40 s`, `12 min`, `3 h 5 min`, `2 d 1 h`.
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, ..) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
     }
 }
 
@@ -201,24 +374,10 @@ fn write_owner(file: &mut File, owner: &Owner) -> std::io::Result<()> {
     file.flush()
 }
 
-fn held(file: &mut File, path: &Path) -> Error {
+fn read_owner(file: &mut File) -> Option<Box<Owner>> {
     let mut text = String::new();
-    let owner = file
-        .read_to_string(&mut text)
-        .ok()
-        .and_then(|_| serde_json::from_str::<Owner>(&text).ok());
-    let hint = "Wait until it has ended, or stop it: the lock is free as soon as it ends.";
-    match owner {
-        Some(owner) => {
-            Error::refused(format!("another run works on this cluster: {owner}")).hint(hint)
-        }
-        // It has just taken the lock and not yet written who it is.
-        None => Error::refused(format!(
-            "another run works on this cluster: it holds `{}`",
-            path.display()
-        ))
-        .hint(hint),
-    }
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok().map(Box::new)
 }
 
 /// Deletes the oldest of the files in `directory` whose names end in `suffix`, until `keep` are
@@ -259,9 +418,46 @@ mod tests {
         let message = second.to_string();
         assert!(message.contains("`skep up` by"), "{message}");
         assert!(message.contains(&first.owner().name()), "{message}");
-        assert!(message.contains(" since 20"), "{message}");
+        assert!(message.contains(" s (20"), "{message}");
         drop(first);
         state.lock("up").unwrap();
+    }
+
+    #[test]
+    fn a_run_that_shows_the_token_works_under_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::at(directory.path());
+        let first = state.lock("up").unwrap();
+        let other = Token::new();
+        assert!(state.try_lock("status", Some(&other)).is_err());
+        let under = state.try_lock("status", Some(first.token())).unwrap();
+        let third = state.try_lock("status", Some(under.token())).unwrap();
+        drop((under, third));
+        assert!(state.lock("up").is_err(), "it is the first one's");
+        let record = fs::read_to_string(directory.path().join("lock")).unwrap();
+        assert!(!record.contains(first.token().expose()), "{record}");
+        assert!(!format!("{first:?}").contains(first.token().expose()));
+        drop(first);
+        // One that is left over from a run that has ended is nothing.
+        let next = state.try_lock("up", Some(&other)).unwrap();
+        assert_ne!(next.token().seal(), other.seal());
+    }
+
+    #[test]
+    fn only_what_can_be_a_token_is_one() {
+        assert!(Token::parse(Token::new().expose()).is_some());
+        for text in ["", "abc", &"g".repeat(32), &format!("{}\n", "a".repeat(31))] {
+            assert!(Token::parse(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ages_read_well() {
+        let of = |seconds| age(Duration::from_secs(seconds));
+        assert_eq!(of(59), "59 s");
+        assert_eq!(of(725), "12 min");
+        assert_eq!(of(11_100), "3 h 5 min");
+        assert_eq!(of(176_400), "2 d 1 h");
     }
 
     #[test]

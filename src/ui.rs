@@ -3,6 +3,7 @@
 //! What renders gives back text with colours in it; [`Printer`] alone knows the streams and takes
 //! the colours out where they are not wanted, so that every rendering is a pure function.
 
+pub mod audit;
 pub mod diagnostic;
 pub mod diff;
 pub mod follow;

@@ -63,6 +63,22 @@ address = "10.0.0.22"
 role = "boss"
 "#;
 
+/// Its one host does not answer.
+const FAR: &str = r#"
+[cluster]
+name = "far"
+
+[ssh]
+port = 1
+connect-timeout = 1
+config = ""
+
+[[host]]
+name = "m1"
+address = "127.0.0.1"
+role = "manager"
+"#;
+
 #[test]
 fn without_arguments_it_shows_its_help() {
     let it = Environment::new();
@@ -101,6 +117,46 @@ fn wrong_usage_is_told_with_the_nearest_right_one() {
         it.run(&["inventory", "--json", "--ansible"]).show()
     );
     assert_snapshot!("usage_value", it.run(&["completions", "bsh"]).show());
+}
+
+#[test]
+fn the_log_of_managers_that_do_not_answer_is_missing() {
+    let it = Environment::new();
+    it.write("far.toml", FAR);
+    let output = it.run(&["log", "-i", "far.toml"]);
+    assert_eq!(output.code, Some(1), "{}", output.show());
+    assert!(output.stderr.contains("`m1`"), "{}", output.show());
+    assert_snapshot!("log_since", it.run(&["log", "--since", "yesterday"]).show());
+}
+
+#[test]
+fn a_run_is_told_that_another_works_and_how_to_break_its_lock() {
+    let it = Environment::new();
+    it.write("far.toml", FAR);
+    let state = skep::state::State::at(it.path("home/state/skep/far"));
+    let first = state.lock("up").unwrap();
+    let up = |environment: &[(&str, &str)], arguments: &[&str]| {
+        let arguments = [&["up", "-i", "far.toml"], arguments].concat();
+        it.run_with(environment, &arguments)
+    };
+    let refused = up(&[], &["--yes"]);
+    assert_eq!(refused.code, Some(4), "{}", refused.show());
+    let who = first.owner().name();
+    for told in ["`skep up` by ", &who, " since ", "`--break-lock`"] {
+        assert!(refused.stderr.contains(told), "{told}: {}", refused.show());
+    }
+    // Nobody is there to confirm it.
+    let asked = up(&[], &["--break-lock"]);
+    assert_eq!(asked.code, Some(2), "{}", asked.show());
+    // Both of these get as far as the manager that does not answer.
+    let token = first.token().expose();
+    let under = up(&[("SKEP_LOCK", token)], &["--yes"]);
+    assert_eq!(under.code, Some(1), "{}", under.show());
+    assert!(!under.show().contains(token), "{}", under.show());
+    let broken = up(&[], &["--yes", "--break-lock"]);
+    assert_eq!(broken.code, Some(1), "{}", broken.show());
+    let wrong = "0".repeat(32);
+    assert_eq!(up(&[("SKEP_LOCK", &wrong)], &["--yes"]).code, Some(4));
 }
 
 #[test]
@@ -264,7 +320,7 @@ fn the_log_goes_to_its_file() {
     it.write("skep.toml", SOUND);
     it.run(&["check", "--offline", "--log-file", "log"])
         .success();
-    it.write("far.toml", "[cluster]\nname = \"far\"\n[ssh]\nport = 1\nconnect-timeout = 1\nconfig = \"\"\n[[host]]\nname = \"m1\"\naddress = \"127.0.0.1\"\nrole = \"manager\"\n");
+    it.write("far.toml", FAR);
     let output = it.run(&["plan", "-i", "far.toml", "--log-file", "log"]);
     assert!(
         output.show().starts_with("exit code: 1"),

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "ssh/managers.rs"]
+mod managers;
 #[path = "ssh/server.rs"]
 mod server;
 

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use crate::error::{Error, Result};
 use crate::inventory::Inventory;
 use crate::procedure::{NodeAct, NodeProcedure, Procedure};
+use crate::shell;
 use crate::ui::Printer;
 
 use super::cluster::Cluster;
@@ -165,20 +166,24 @@ pub fn run(args: &NodeArgs, global: &Global, printer: &Printer) -> Result<()> {
                 keep_inventory: args.keep_inventory,
                 work: args.work.clone(),
             };
-            return act_on(
-                "node label",
-                NodeAct::Label { set, unset },
-                &on,
-                global,
-                printer,
-            );
+            let words = [on.nodes.as_slice(), &args.labels].concat();
+            let command = ("node label", told("node label", &words));
+            return act_on(command, NodeAct::Label { set, unset }, &on, global, printer);
         }
     };
-    act_on(verb, act, on, global, printer)
+    let command = (verb, told(verb, &on.nodes));
+    act_on(command, act, on, global, printer)
 }
 
+/// The command as the audit tells it.
+fn told(verb: &str, words: &[String]) -> String {
+    let words = shell::join(words.iter().map(String::as_str));
+    format!("{verb} {words}").trim_end().to_owned()
+}
+
+/// Does `act` to `nodes`. A command is its verb, and with its arguments.
 fn act_on(
-    verb: &'static str,
+    (verb, told): (&'static str, String),
     act: NodeAct,
     on: &OnNodes,
     global: &Global,
@@ -199,6 +204,7 @@ fn act_on(
         }
         let procedure = Procedure::Node(NodeProcedure { act, nodes });
         let mut work = Work::begin(cluster, procedure, verb, &on.work, printer)?;
+        work.audit.named(told);
         work.run().await?;
         match edit {
             Some(edit) => edit.write(),
@@ -223,6 +229,7 @@ pub fn rebalance(args: &RebalanceArgs, global: &Global, printer: &Printer) -> Re
         let services = args.services.clone();
         let procedure = Procedure::Rebalance { services };
         let mut work = Work::begin(cluster, procedure, "rebalance", &args.work, printer)?;
+        work.audit.named(told("rebalance", &args.services));
         work.run().await
     })
 }

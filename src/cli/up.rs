@@ -10,6 +10,7 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::plan::saved::Saved;
 use crate::procedure::Procedure;
+use crate::shell;
 use crate::ui::Printer;
 
 pub(super) use lab::make_hosts;
@@ -53,6 +54,27 @@ pub struct UpArgs {
     pub work: WorkArgs,
 }
 
+impl UpArgs {
+    /// The command as the audit tells it.
+    fn told(&self) -> String {
+        let mut words = vec!["up".to_owned()];
+        words.extend(self.plan.as_ref().map(|path| path.display().to_string()));
+        for (option, value) in [("--on", &self.on), ("--wipe", &self.wipe)] {
+            if let Some(value) = value {
+                words.extend([option.to_owned(), value.clone()]);
+            }
+        }
+        let flags = [
+            ("--prune", self.prune),
+            ("--skip-unreachable", self.skip_unreachable),
+            ("--break-lock", self.work.break_lock),
+        ];
+        let flags = flags.into_iter().filter(|(_, given)| *given);
+        words.extend(flags.map(|(flag, _)| flag.to_owned()));
+        shell::join(words.iter().map(String::as_str))
+    }
+}
+
 /// Brings the cluster up.
 ///
 /// # Errors
@@ -71,6 +93,7 @@ pub fn run(args: &UpArgs, global: &Global, printer: &Printer) -> Result<()> {
         }
         let procedure = Procedure::Up { prune: args.prune };
         let mut work = Work::begin(cluster, procedure, "up", &args.work, printer)?;
+        work.audit.named(args.told());
         work.saved = saved;
         bring_up(&mut work).await
     })
@@ -88,7 +111,7 @@ async fn make_and_set_up(work: &mut Work<'_>) -> Result<()> {
     let made = make_hosts(work).await?;
     let lock = work.lock().await?;
     let result = work.rounds(&made, &lock).await;
-    lock.release().await;
+    work.let_go(lock, &result).await;
     result?;
     tell_of_lab(work, &made);
     Ok(())
@@ -113,4 +136,28 @@ fn read_saved(path: &PathBuf) -> Result<Saved> {
         Error::usage(format!("cannot use `{shown}`: {error}"))
             .hint("`skep plan --out FILE` writes such a file.")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+
+    fn told(arguments: &[&str]) -> String {
+        let words = ["skep", "up"].iter().chain(arguments);
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Up(args) => args.told(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_audit_names_what_decides_the_changes() {
+        assert_eq!(told(&["--yes", "--json"]), "up");
+        assert_eq!(told(&["--on", "w* & !w1"]), "up --on 'w* & !w1'");
+        assert_eq!(told(&["today.plan"]), "up today.plan");
+        let all = ["--skip-unreachable", "--wipe", "w1:/dev/sdb", "--prune"];
+        let line = "up --wipe w1:/dev/sdb --prune --skip-unreachable";
+        assert_eq!(told(&all), line);
+    }
 }

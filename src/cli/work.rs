@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::execute::journal::Journal;
 use crate::execute::{self, Event, Stop};
-use crate::fleet::live::{LockError, RemoteLock};
+use crate::fleet::live::RemoteLock;
 use crate::plan::saved::Saved;
 use crate::plan::{Outlook, Plan};
 use crate::procedure::Procedure;
@@ -16,7 +16,9 @@ use crate::swarm::Gathered;
 use crate::ui::follow::Format;
 use crate::ui::{Printer, diff, interrupt, plan as show, prompt, text};
 
+use super::audit::Audit;
 use super::cluster::{Cluster, Emit, Follow};
+use super::lock::{self, Break};
 use super::wipe;
 
 /// The options of every verb that changes something.
@@ -25,6 +27,10 @@ pub struct WorkArgs {
     /// Go ahead without asking
     #[arg(short, long)]
     pub yes: bool,
+
+    /// Make a run that hangs let go of the cluster's lock; asks first
+    #[arg(long)]
+    pub break_lock: bool,
 
     /// Print what happens as lines of JSON
     #[arg(long)]
@@ -55,8 +61,11 @@ pub(super) struct Work<'a> {
     pub(super) follow: Follow<'a>,
     pub(super) printer: &'a Printer,
     verb: &'static str,
+    /// What the managers are told of it.
+    pub(super) audit: Audit<'a>,
     began: std::time::Instant,
-    _alone_here: RunLock,
+    /// What this run starts itself, such as a hook, gets its token in the environment.
+    pub(super) alone_here: RunLock,
 }
 
 impl<'a> Work<'a> {
@@ -69,7 +78,7 @@ impl<'a> Work<'a> {
         printer: &'a Printer,
     ) -> Result<Self> {
         let state = State::of(&cluster.inventory.cluster)?;
-        let alone_here = state.lock(verb)?;
+        let alone_here = lock::here(&state, verb, Break::of(args.break_lock, args.yes))?;
         let stop = interrupt::watch(printer)?;
         let journal = Journal::begin(&state, verb, Timestamp::now());
         let format = if args.json {
@@ -88,8 +97,9 @@ impl<'a> Work<'a> {
             follow,
             printer,
             verb,
+            audit: Audit::new(verb.to_owned(), printer),
             began: std::time::Instant::now(),
-            _alone_here: alone_here,
+            alone_here,
         })
     }
 
@@ -106,10 +116,7 @@ impl<'a> Work<'a> {
 
     /// Tells how it ended, and where that is written down.
     pub(super) async fn finished(&mut self, result: &Result<()>) -> Result<()> {
-        let code = result
-            .as_ref()
-            .err()
-            .map_or(0, |error| error.kind().exit_code());
+        let code = exit_code(result);
         let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.follow
             .during(async |it: &Emit| it.emit(Event::RunFinished { code, millis }))
@@ -135,8 +142,15 @@ impl<'a> Work<'a> {
         self.started().await?;
         let lock = self.lock().await?;
         let result = self.rounds(&[], &lock).await;
-        lock.release().await;
+        self.let_go(lock, &result).await;
         result
+    }
+
+    /// Tells the managers how it ended, and lets go of their lock.
+    pub(super) async fn let_go(&mut self, lock: RemoteLock, result: &Result<()>) {
+        let (live, code) = (&self.cluster.live, exit_code(result));
+        self.audit.ended(live, &lock, code).await;
+        lock.release().await;
     }
 
     /// Plans and runs until all is as wanted. Hosts that this very run has `made` need no
@@ -178,7 +192,9 @@ impl<'a> Work<'a> {
         wipe::confirm(&plan)?;
         self.confirm(&plan, made)?;
         wipe::forget(&mut self.cluster.inventory);
-        self.execute(&plan, Some(lock)).await?;
+        self.audit.began(&self.cluster.live, lock, &plan).await;
+        let ran = self.execute(&plan, Some(lock)).await?;
+        self.audit.ran(ran);
         if !self.args.json {
             self.printer
                 .say(format!("\n{}", self.follow.report.render()));
@@ -193,21 +209,14 @@ impl<'a> Work<'a> {
 
     /// Takes the cluster's lock before anything is asked, so that the plan is made from what
     /// nobody else is changing.
-    pub(super) async fn lock(&self) -> Result<RemoteLock> {
-        let owner = Owner::this(self.verb);
-        let lock = self
-            .cluster
-            .live
-            .lock(&self.cluster.managers(), &owner)
-            .await;
-        lock.map_err(|error| match &error {
-            LockError::Taken { .. } => Error::refused(error.to_string())
-                .hint("Wait until it has ended: the lock is free as soon as its owner ends."),
-            LockError::Cannot { hint, .. } => {
-                let hints = hint.iter().cloned();
-                hints.fold(Error::failed(error.to_string()), Error::hint)
-            }
-        })
+    pub(super) async fn lock(&mut self) -> Result<RemoteLock> {
+        let how = Break::of(self.args.break_lock, self.args.yes);
+        let (cluster, here) = (&self.cluster, &self.alone_here);
+        let (lock, broke) = lock::managers(cluster, here, how, self.printer).await?;
+        if let Some(of) = broke {
+            self.audit.broke_lock(&cluster.live, &lock, of).await;
+        }
+        Ok(lock)
     }
 
     pub(super) fn go_on(&self) -> Result<()> {
@@ -306,6 +315,11 @@ impl<'a> Work<'a> {
     }
 }
 
+fn exit_code(result: &Result<()>) -> u8 {
+    let error = result.as_ref().err();
+    error.map_or(0, |error| error.kind().exit_code())
+}
+
 /// The error of a run that was interrupted before anything of its plan began. Hosts of a lab may have
 /// been made by then, or an earlier plan run.
 fn interrupted() -> Error {
@@ -347,7 +361,8 @@ fn still_alone(lock: &RemoteLock) -> Result<()> {
     }
     Err(
         Error::failed("the cluster's lock was lost on the way, so nothing more was started").hint(
-            "The connections to the managers ended; run the command again to go on from here.",
+            "The connections to the managers ended, or somebody broke the lock (`skep log` tells); \
+             run the command again to go on from here.",
         ),
     )
 }

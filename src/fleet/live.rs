@@ -1,6 +1,7 @@
 //! The real fleet: hosts over SSH, engines over Docker's API through the same connections, and the
 //! containers of a local lab.
 
+mod audit;
 mod drain;
 mod lock;
 mod ports;

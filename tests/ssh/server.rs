@@ -22,6 +22,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one with these lines added to its configuration.
     pub(crate) fn start(extra: &str) -> Self {
+        Self::start_as(extra, &["/usr/sbin/sshd"])
+    }
+
+    /// Starts one whose logins see a `/run/skep` and a `/var/lib/skep` of their own, as those of
+    /// another machine do.
+    pub(crate) fn start_apart() -> Self {
+        let apart = "mkdir -p /run/skep /var/lib/skep && mount -t tmpfs tmpfs /run/skep && \
+                     mount -t tmpfs tmpfs /var/lib/skep && exec /usr/sbin/sshd \"$@\"";
+        Self::start_as("", &["unshare", "--mount", "sh", "-c", apart, "sshd"])
+    }
+
+    fn start_as(extra: &str, sshd: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
         // The keys' folder must be reachable for other users' logins.
@@ -57,14 +69,15 @@ impl Server {
              LogLevel DEBUG1\n"
         );
         fs::write(path.join("config"), config).unwrap();
-        let child = Self::spawn(path, port);
+        let child = Self::spawn(sshd, path, port);
         let server = Self { dir, port, child };
         server.trust("ed25519");
         server
     }
 
-    fn spawn(path: &Path, port: u16) -> Child {
-        let child = Command::new("/usr/sbin/sshd")
+    fn spawn(sshd: &[&str], path: &Path, port: u16) -> Child {
+        let child = Command::new(sshd[0])
+            .args(&sshd[1..])
             .args(["-D", "-f"])
             .arg(path.join("config"))
             .arg("-E")
@@ -88,7 +101,7 @@ impl Server {
 
     /// Starts it again after [`stop`](Self::stop).
     pub(crate) fn start_again(&mut self) {
-        self.child = Self::spawn(self.dir.path(), self.port);
+        self.child = Self::spawn(&["/usr/sbin/sshd"], self.dir.path(), self.port);
     }
 
     /// A file in the server's folder.

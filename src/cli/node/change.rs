@@ -118,6 +118,8 @@ pub(super) fn add(args: &AddArgs, global: &Global, printer: &Printer) -> Result<
         let mut cluster = Cluster::open_with(inventory, None, printer).await?;
         cluster.selected = added;
         let mut work = Work::begin(cluster, Procedure::UP, "node add", &args.work, printer)?;
+        let words = [args.name.clone()];
+        work.audit.named(super::told("node add", &words));
         edit.write()?;
         let result = up::bring_up(&mut work).await;
         if let Err(error) = &result {
@@ -177,6 +179,8 @@ pub(super) fn replace(args: &ReplaceArgs, global: &Global, printer: &Printer) ->
         let mut cluster = Cluster::open_with(both, None, printer).await?;
         cluster.selected = BTreeSet::from([args.new.clone()]);
         let mut work = Work::begin(cluster, Procedure::UP, "node replace", &args.work, printer)?;
+        let words = [args.old.clone(), args.new.clone()];
+        work.audit.named(super::told("node replace", &words));
         let result = swap(&mut work, args, same_machine).await;
         work.finished(&result).await?;
         result?;
@@ -207,7 +211,7 @@ async fn swap(work: &mut Work<'_>, args: &ReplaceArgs, same_machine: bool) -> Re
             break;
         }
     }
-    lock.release().await;
+    work.let_go(lock, &result).await;
     result
 }
 

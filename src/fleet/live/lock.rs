@@ -9,9 +9,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Duration, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::lock::{HEARTBEAT, HELD, TAKEN, script};
-use crate::ssh::{Session, SshStream, StreamTo};
-use crate::state::Owner;
+use crate::fleet::lock::{Broken, HEARTBEAT, HELD, TAKEN, break_script, script};
+use crate::fleet::{Fault, FaultKind};
+use crate::ssh::{ScriptOptions, Session, SshStream, StreamTo};
+use crate::state::{Owner, Token};
 
 use super::Live;
 
@@ -21,9 +22,17 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How long the hosts may take to let go when they are told to.
 const LET_GO: Duration = Duration::from_secs(2);
 
+/// How long breaking the lock may take on a host.
+const BREAK: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to end after the shell on it has: a host that restarts ends both,
+/// one after the other.
+const BOTH_END: Duration = Duration::from_secs(5);
+
 /// The lock, held until it is released or dropped.
 #[derive(Debug)]
 pub struct RemoteLock {
+    hosts: Vec<String>,
     holders: Vec<JoinHandle<()>>,
     left: Arc<AtomicUsize>,
     lost: CancellationToken,
@@ -39,13 +48,20 @@ impl RemoteLock {
         let _some_hosts_are_slow = timeout(LET_GO, join_all(holders)).await;
     }
 
-    /// Ends when no host holds the lock any more: another skep may begin, so this one must start
-    /// nothing more. One host that is left is enough, because the other would ask it too.
+    /// The hosts that it was taken on.
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    /// Ends when another skep may begin, so that this one must start nothing more: when no host
+    /// holds the lock any more, or one has let go while we were connected, because somebody broke
+    /// it. Of hosts whose connection was lost one that is left is enough: the other would ask it too.
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
     }
 
-    fn keep(&mut self, holder: Holder) {
+    fn keep(&mut self, host: &str, session: Session, holder: Holder) {
+        self.hosts.push(host.to_owned());
         self.left.fetch_add(1, Ordering::SeqCst);
         let (left, lost) = (self.left.clone(), self.lost.clone());
         let done = self.done.clone();
@@ -55,6 +71,16 @@ impl RemoteLock {
             }
             if left.fetch_sub(1, Ordering::SeqCst) == 1 {
                 lost.cancel();
+                return;
+            }
+            let was_broken = async {
+                // Where the host goes down, its end of the connection follows.
+                sleep(BOTH_END).await;
+                answers(&session).await
+            };
+            tokio::select! {
+                broken = was_broken => if broken { lost.cancel() },
+                () = done.cancelled() => {}
             }
         }));
     }
@@ -72,12 +98,14 @@ impl Drop for RemoteLock {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
     /// Somebody else holds it.
-    #[error("another skep works on this cluster (seen on `{host}`){}", describe(owner.as_ref()))]
+    #[error("another skep works on this cluster (seen on `{host}`){}", describe(owner.as_deref()))]
     Taken {
         /// The host where it was seen.
         host: String,
         /// Who, when the host could say.
-        owner: Option<Owner>,
+        owner: Option<Box<Owner>>,
+        /// What the host said, by which [`Live::break_lock`] knows it again.
+        record: String,
     },
     /// A host that can be reached could not hold it.
     #[error("cannot take the cluster's lock on `{host}`: {why}")]
@@ -97,9 +125,16 @@ fn describe(owner: Option<&Owner>) -> String {
 
 impl Live {
     /// Takes the lock on `managers`, in this order, so that two runs meet at the same host. One that
-    /// cannot be reached is passed over: nothing can be done to it either.
-    pub async fn lock(&self, managers: &[String], owner: &Owner) -> Result<RemoteLock, LockError> {
+    /// cannot be reached is passed over: nothing can be done to it either. A run that the lock's
+    /// owner started works under its lock, which it proves by the token `presented`.
+    pub async fn lock(
+        &self,
+        managers: &[String],
+        owner: &Owner,
+        presented: Option<&Token>,
+    ) -> Result<RemoteLock, LockError> {
         let mut lock = RemoteLock {
+            hosts: Vec::new(),
             holders: Vec::new(),
             left: Arc::default(),
             lost: CancellationToken::new(),
@@ -111,20 +146,58 @@ impl Live {
             session.map(|session| (host, session))
         });
         for (host, session) in join_all(sessions).await.into_iter().flatten() {
-            lock.keep(hold(host, &session, owner).await?);
+            let holder = hold(host, &session, owner, presented).await?;
+            lock.keep(host, session, holder);
         }
         Ok(lock)
     }
+
+    /// Makes the lock's owner let go of it, if it is still the one that left `record`, on all
+    /// `managers` that can be reached.
+    pub async fn break_lock(
+        &self,
+        managers: &[String],
+        record: &str,
+    ) -> Vec<(String, Result<Broken, Fault>)> {
+        let script = break_script(record);
+        let asked = managers.iter().map(|host| {
+            let script = script.as_str();
+            async move {
+                let said = self.script_on(host, script, BREAK).await;
+                let broken = said.and_then(|said| {
+                    let unclear = || format!("the host said `{}`", said.trim());
+                    Broken::parse(&said).ok_or_else(|| Fault::new(FaultKind::Failed, unclear()))
+                });
+                (host.clone(), broken)
+            }
+        });
+        join_all(asked).await
+    }
 }
 
-async fn hold(host: &str, session: &Session, owner: &Owner) -> Result<Holder, LockError> {
+/// Whether the host still does what it is told over this connection.
+async fn answers(session: &Session) -> bool {
+    let options = ScriptOptions {
+        deadline: ANSWER,
+        root: false,
+    };
+    let said = timeout(ANSWER, session.script("true", &options, &|_, _| {})).await;
+    matches!(said, Ok(Ok(output)) if output.status.is_success())
+}
+
+async fn hold(
+    host: &str,
+    session: &Session,
+    owner: &Owner,
+    presented: Option<&Token>,
+) -> Result<Holder, LockError> {
     let cannot = |why: String| LockError::Cannot {
         host: host.to_owned(),
         why,
         hint: None,
     };
     let to = StreamTo::Command {
-        script: script(owner),
+        script: script(owner, presented),
         root: true,
     };
     let stream = session.stream(&to).await;
@@ -144,7 +217,8 @@ async fn hold(host: &str, session: &Session, owner: &Owner) -> Result<Holder, Lo
     if let Some(record) = line.strip_prefix(TAKEN) {
         return Err(LockError::Taken {
             host: host.to_owned(),
-            owner: serde_json::from_str(record).ok(),
+            owner: serde_json::from_str(record).ok().map(Box::new),
+            record: record.to_owned(),
         });
     }
     if line != HELD {
