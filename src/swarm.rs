@@ -213,7 +213,8 @@ fn membership(facts: &Result<HostFacts, String>, ids: &BTreeSet<&str>) -> Option
     let listed = ids.contains(swarm.node_id.as_str());
     Some(match swarm.state.as_str() {
         "locked" => Membership::Locked,
-        "pending" if !listed => Membership::Joining,
+        // One that joins is listed before it is a manager: this one was removed while it was away.
+        "pending" if !listed && !swarm.control => Membership::Joining,
         "error" if !listed => {
             Membership::Stuck(format!("its swarm state is in error: {}", swarm.error))
         }

@@ -10,6 +10,8 @@
 mod cuts;
 #[path = "lab/life.rs"]
 mod life;
+#[path = "lab/nodes.rs"]
+mod nodes;
 #[path = "lab/run.rs"]
 mod run;
 #[path = "lab/tell.rs"]
@@ -48,6 +50,12 @@ fn a_swarm_is_made_and_grows_and_bears_trouble() {
             ("a host in another swarm", trouble::foreign),
             ("the first manager installed anew", trouble::reinstalled),
             ("no join token anywhere", life::no_tokens),
+            ("a service for nodes that come and go", nodes::service),
+            ("work away and back, labels", nodes::work_and_labels),
+            ("roles", nodes::roles),
+            ("nodes come and go", nodes::come_and_go),
+            ("a dead manager is replaced", nodes::replace_dead),
+            ("a host cut off in the middle of verbs", nodes::cut_off),
         ],
     );
 }

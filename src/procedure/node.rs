@@ -311,7 +311,8 @@ fn of_host<'a>(
             node,
             host: None,
         })),
-        ([], None) if *act == NodeAct::Remove => Ok(None),
+        // Where all nodes of the list are other hosts, it is in there no more.
+        ([], _) if *act == NodeAct::Remove && up.nodes_of_nobody().next().is_none() => Ok(None),
         ([], None) => Err((
             "it is in no swarm".to_owned(),
             "`skep up` makes it join.".to_owned(),

@@ -72,7 +72,7 @@ impl Progress {
             }
             Event::LeftOut { host } => Some(format!(
                 "{host}: {}",
-                paint(style::WARNING, "optional, so the run goes on without it")
+                paint(style::WARNING, "the run goes on without it")
             )),
             Event::GatherStarted { hosts } => {
                 self.phase = Phase::Gather {

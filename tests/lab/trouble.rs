@@ -213,13 +213,7 @@ pub(crate) fn reinstalled(world: &World) {
             .0
     );
     world
-        .skep("lab.toml", &["docker", "--", "node", "demote", &former])
-        .ends(0);
-    world
-        .skep(
-            "lab.toml",
-            &["docker", "--", "node", "rm", "--force", &former],
-        )
+        .skep("lab.toml", &["node", "remove", &former, "--yes"])
         .ends(0);
     world.skep("lab.toml", &["up", "--yes"]).ends(0);
     let status = world.status("lab.toml");

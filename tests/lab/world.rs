@@ -213,6 +213,14 @@ impl World {
         serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
     }
 
+    /// The leader, by its name in the inventory.
+    pub(crate) fn leader(&self, inventory: &str) -> String {
+        let status = self.status(inventory);
+        let nodes = status["nodes"].as_array().unwrap();
+        let leader = nodes.iter().find(|node| node["leader"] == true).unwrap();
+        leader["name"].as_str().unwrap().to_owned()
+    }
+
     /// The NodeID of a host, as the host says it.
     pub(crate) fn node_id(&self, host: &str) -> String {
         self.on(host, "docker info --format '{{.Swarm.NodeID}}' 2>/dev/null")

@@ -55,7 +55,7 @@ impl Work<'_> {
         self.refuse(
             host,
             why,
-            "If that membership is of no use any more, run `docker swarm leave` on the host yourself; skep never leaves a swarm by itself.",
+            "If that membership is of no use any more, run `docker swarm leave` on the host yourself (`--force` on a former manager); skep never leaves a swarm by itself.",
         );
     }
 
