@@ -45,7 +45,8 @@ pub enum Event {
         /// How long it took.
         millis: u64,
     },
-    /// A host that the inventory calls optional did not answer; the run goes on without it.
+    /// A host did not answer that is optional, or that the run is not about; the run goes on
+    /// without it.
     LeftOut {
         /// The host.
         host: String,

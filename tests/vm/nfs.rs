@@ -151,10 +151,10 @@ pub(crate) fn server_gone(world: &World) {
     ran.says(STALE).says("round");
     let ran = world
         .skep("gone.toml", &["up", "--yes", "--on", "members"])
-        .ends(1);
+        .ends(0);
     assert!(ran.took < Duration::from_mins(3), "{ran:?}");
-    // What could be done was done, and the server that is away is told by the exit code.
-    ran.says(STALE).says("1 changed, 1 the same, 1 unreachable");
+    // What was selected was done; the server that is away is told of, and is no failure of that.
+    ran.says(STALE).says("1 changed, 1 the same, 1 left out");
     let label = "docker node inspect n2 --format '{{index .Spec.Labels \"round\"}}'";
     assert_eq!(world.on("n1", label), "gone");
     // Asking again and again leaves at most one process behind for each mount.
