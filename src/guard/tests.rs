@@ -220,3 +220,102 @@ fn two_names_for_one_machine_are_refused_and_clones_are_not() {
     let why: Vec<&str> = refusals.iter().map(|it| it.why.as_str()).collect();
     assert_eq!(why, ["it and `m1` are one machine (machine ID a)"]);
 }
+
+fn demote(host: &str) -> Change {
+    change(
+        host,
+        Step::Docker(DockerCall::NodeUpdate {
+            managers: vec!["m1".to_owned()],
+            id: None,
+            role: Some(Role::Worker),
+            availability: None,
+            labels: BTreeMap::new(),
+            unlabel: BTreeSet::new(),
+        }),
+    )
+}
+
+/// Each waits for the one before it.
+fn chained(mut changes: Vec<Change>) -> Vec<Change> {
+    for place in 1..changes.len() {
+        let before = changes[place - 1].id.clone();
+        changes[place].needs.insert(before);
+    }
+    changes
+}
+
+fn known(total: usize, reachable: usize) -> Swarm {
+    let mut up = swarm(total, reachable);
+    up.managers = (1..=reachable).map(|number| format!("m{number}")).collect();
+    Swarm::Up(up)
+}
+
+#[test]
+fn managers_are_demoted_one_after_the_other_and_counted_on_the_way() {
+    let none: [&str; 0] = [];
+    let two = vec![demote("m3"), demote("m2")];
+    assert_eq!(
+        refusals(two.clone(), &known(3, 3)),
+        ["the plan puts `m3/it` neither before nor after `m2/it`, and both change raft"]
+    );
+    assert_eq!(refusals(chained(two), &known(3, 3)), none);
+    assert_eq!(
+        refusals(vec![demote("m2")], &known(3, 2)),
+        [
+            "managers 3, reachable 2, majority 2: demoting m2 would leave 1 of 2, of which 2 must be there"
+        ]
+    );
+    // The lost one goes, then a living one may.
+    let lost_first = chained(vec![demote("m3"), demote("m2")]);
+    assert_eq!(refusals(lost_first, &known(3, 2)), none);
+    let lost_last = chained(vec![demote("m2"), demote("m3")]);
+    assert_eq!(refusals(lost_last, &known(3, 2)).len(), 1);
+}
+
+#[test]
+fn the_last_manager_that_the_inventory_knows_stays() {
+    let up = Swarm::Up(swarm(3, 3));
+    assert_eq!(
+        refusals(vec![demote("m1")], &up),
+        [
+            "m1 is the last manager that the inventory knows: without it skep could not reach the swarm any more"
+        ]
+    );
+}
+
+#[test]
+fn a_node_is_not_touched_whose_row_bears_another_host_name() {
+    let facts = HostFacts {
+        identity: Known::Value(Identity {
+            hostname: "m3".to_owned(),
+            ..Identity::default()
+        }),
+        ..HostFacts::default()
+    };
+    let plan = Plan {
+        changes: vec![demote("m2")],
+        ..Plan::default()
+    };
+    let gathered = Gathered::from([("m2".to_owned(), Ok(facts))]);
+    let why: Vec<String> = check(&plan, &inventory(), &gathered, &known(3, 3))
+        .into_iter()
+        .map(|refusal| refusal.why)
+        .collect();
+    assert_eq!(
+        why,
+        ["it calls itself `m3` and says that it is node n2, which the managers call `m2`"]
+    );
+}
+
+#[test]
+fn a_node_that_the_managers_do_not_list_is_not_touched() {
+    let remove = Step::Docker(DockerCall::NodeRemove {
+        managers: vec!["m1".to_owned()],
+        id: "n9".to_owned(),
+        alive: false,
+    });
+    assert_eq!(
+        refusals(vec![change("m1", remove)], &known(3, 3)),
+        ["`m1/it` is about node n9, which the managers do not list"]
+    );
+}
