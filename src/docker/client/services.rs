@@ -22,7 +22,8 @@ pub struct ServiceTasks {
     pub start_first: bool,
     /// Whether an update of it goes on.
     pub updating: bool,
-    /// How many of its tasks run, by NodeID.
+    /// How many of its tasks run and are to run on, by NodeID. A task of a node that is down is not
+    /// counted: it is called running for a day, and is to end.
     pub running: BTreeMap<String, usize>,
 }
 
@@ -81,6 +82,7 @@ struct Task {
     service: String,
     #[serde(rename = "NodeID")]
     node: String,
+    desired_state: String,
     status: TaskStatus,
 }
 
@@ -99,7 +101,8 @@ impl Docker {
             .into_iter()
             .map(|service| (service.id.clone(), ServiceTasks::from(service)))
             .collect();
-        for task in tasks.into_iter().filter(|it| it.status.state == "running") {
+        let runs = |task: &Task| task.status.state == "running" && task.desired_state == "running";
+        for task in tasks.into_iter().filter(runs) {
             if let Some(service) = found.get_mut(&task.service) {
                 *service.running.entry(task.node).or_default() += 1;
             }

@@ -142,6 +142,11 @@ impl Drain<'_> {
         only: &[&str],
     ) -> Result<Option<String>, Fault> {
         let manager = healthy(self.live, self.managers, None).await?;
+        let listed = manager.nodes.iter().find(|node| node.id == self.id);
+        if listed.is_none_or(|node| node.state == "down") {
+            // Nothing runs there, whatever its last tasks are still called.
+            return Ok(None);
+        }
         let docker = &manager.docker;
         let services = docker.services().await.map_err(|error| fault(&error))?;
         for (id, service) in &services {
