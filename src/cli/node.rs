@@ -206,15 +206,13 @@ fn act_on(
         let mut work = Work::begin(cluster, procedure, verb, &on.work, printer)?;
         work.audit.named(told);
         work.run().await?;
-        match edit {
-            Some(edit) => edit.write(),
-            None => {
-                for line in contradicted {
-                    printer.warn(line);
-                }
-                Ok(())
-            }
+        if let Some(edit) = edit {
+            return edit.write();
         }
+        for line in contradicted {
+            printer.warn(line);
+        }
+        Ok(())
     })
 }
 
