@@ -385,14 +385,13 @@ fn fetch(packages: &[PackageSpec]) -> String {
 }
 
 fn upgrade(packages: &[PackageSpec], folder: Option<&str>) -> String {
-    let mut body = match folder {
-        Some(folder) => install_files(folder),
-        None => {
-            let mut body = chosen(packages);
-            body += "wait_apt\nmend\nsay \"installing $*\"\n\
-                     apt --no-remove --allow-change-held-packages install -- \"$@\"\n";
-            body
-        }
+    let mut body = if let Some(folder) = folder {
+        install_files(folder)
+    } else {
+        let mut body = chosen(packages);
+        body += "wait_apt\nmend\nsay \"installing $*\"\n\
+                 apt --no-remove --allow-change-held-packages install -- \"$@\"\n";
+        body
     };
     // `needrestart` would restart services of the host's own, which nobody asked for.
     let quiet =

@@ -132,7 +132,6 @@ impl<'a> Roll<'a> {
                 }
             };
             let outlook = match self.turn(host, facts, job(host, facts)) {
-                Ok(None) => Outlook::Same,
                 Ok(Some(turn)) => {
                     turns.push(turn);
                     Outlook::Changes
@@ -143,7 +142,7 @@ impl<'a> Roll<'a> {
                     Outlook::Same
                 }
                 Err(Job::Unknown(why)) => Outlook::Unknown(why),
-                Err(_) => Outlook::Same,
+                Ok(None) | Err(_) => Outlook::Same,
             };
             plan.hosts.insert(host.name.clone(), outlook);
         }
@@ -258,7 +257,7 @@ impl<'a> Roll<'a> {
                     let seconds = self.pause;
                     change.steps.push(Step::Pause { seconds });
                 }
-                change.needs = BTreeSet::clone(&before);
+                change.needs.clone_from(&before);
                 ids.insert(change.id.clone());
                 plan.changes.push(change);
             }

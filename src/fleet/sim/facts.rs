@@ -93,7 +93,7 @@ impl World {
                     .insert(target.clone(), super::nfs::mount(host, target));
             }
             Probe::BlockDevice(_) | Probe::Lvm | Probe::Directory(_) | Probe::DropIns(_) => {
-                host.storage.answer(probe, facts)
+                host.storage.answer(probe, facts);
             }
             Probe::Candidate(name) => {
                 let mut offers = self.offers.clone();

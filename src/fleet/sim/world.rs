@@ -351,7 +351,6 @@ impl World {
                     start(host, false);
                 }
             }
-            Step::Reboot { .. } | Step::Pause { .. } | Step::FetchPackages { .. } => {}
             Step::HoldPackages { packages } => {
                 for name in packages {
                     if let Some(package) = host.packages.get_mut(name) {
@@ -374,7 +373,10 @@ impl World {
                 host.engine_enabled = true;
                 start(host, *action == ServiceAction::Restart);
             }
-            Step::RefreshPackages
+            Step::Reboot { .. }
+            | Step::Pause { .. }
+            | Step::FetchPackages { .. }
+            | Step::RefreshPackages
             | Step::RepairPackages
             | Step::InstallPackageFiles { .. }
             | Step::Upload { .. }
