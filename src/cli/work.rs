@@ -195,10 +195,11 @@ impl<'a> Work<'a> {
     /// nobody else is changing.
     pub(super) async fn lock(&self) -> Result<RemoteLock> {
         let owner = Owner::this(self.verb);
+        let reboots = matches!(self.procedure, Procedure::Reboot { .. });
         let lock = self
             .cluster
             .live
-            .lock(&self.cluster.managers(), &owner)
+            .lock(&self.cluster.managers(), &owner, reboots)
             .await;
         lock.map_err(|error| match &error {
             LockError::Taken { .. } => Error::refused(error.to_string())

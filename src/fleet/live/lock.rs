@@ -6,20 +6,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::join_all;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf};
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::lock::{HEARTBEAT, HELD, TAKEN, script};
 use crate::ssh::{Session, SshStream, StreamTo};
 use crate::state::Owner;
 
-use super::Live;
+use super::{Live, Remote};
 
 /// How long a host may take to say whether the lock is free.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long the hosts may take to let go when they are told to.
 const LET_GO: Duration = Duration::from_secs(2);
+
+/// How long a host that reboots may take to come back, and how often it is tried.
+const BACK: Duration = Duration::from_mins(25);
+const BETWEEN: Duration = Duration::from_secs(5);
 
 /// The lock, held until it is released or dropped.
 #[derive(Debug)]
@@ -45,12 +49,22 @@ impl RemoteLock {
         &self.lost
     }
 
-    fn keep(&mut self, holder: Holder) {
+    fn keep(&mut self, mut holder: Holder, again: Option<Again>) {
         self.left.fetch_add(1, Ordering::SeqCst);
         let (left, lost) = (self.left.clone(), self.lost.clone());
         let done = self.done.clone();
         self.holders.push(tokio::spawn(async move {
-            if holder.hold(&done).await == Held::Released {
+            while holder.hold(&done).await == Held::Lost {
+                let Some(again) = &again else { break };
+                tokio::select! {
+                    taken = again.take() => match taken {
+                        Some(taken) => holder = taken,
+                        None => break,
+                    },
+                    () = done.cancelled() => return,
+                }
+            }
+            if done.is_cancelled() {
                 return;
             }
             if left.fetch_sub(1, Ordering::SeqCst) == 1 {
@@ -98,7 +112,15 @@ fn describe(owner: Option<&Owner>) -> String {
 impl Live {
     /// Takes the lock on `managers`, in this order, so that two runs meet at the same host. One that
     /// cannot be reached is passed over: nothing can be done to it either.
-    pub async fn lock(&self, managers: &[String], owner: &Owner) -> Result<RemoteLock, LockError> {
+    ///
+    /// With `reboots` a host that goes down is expected back, and the lock is taken on it again;
+    /// until then it counts as held there.
+    pub async fn lock(
+        &self,
+        managers: &[String],
+        owner: &Owner,
+        reboots: bool,
+    ) -> Result<RemoteLock, LockError> {
         let mut lock = RemoteLock {
             holders: Vec::new(),
             left: Arc::default(),
@@ -111,9 +133,43 @@ impl Live {
             session.map(|session| (host, session))
         });
         for (host, session) in join_all(sessions).await.into_iter().flatten() {
-            lock.keep(hold(host, &session, owner).await?);
+            let holder = hold(host, &session, owner).await?;
+            let remote = self.remote(host).ok().filter(|_| reboots);
+            let again = remote.map(|remote| Again {
+                remote: remote.clone(),
+                host: host.clone(),
+                owner: owner.clone(),
+            });
+            lock.keep(holder, again);
         }
         Ok(lock)
+    }
+}
+
+/// What it takes to take the lock on a host once more.
+struct Again {
+    remote: Arc<Remote>,
+    host: String,
+    owner: Owner,
+}
+
+impl Again {
+    /// Waits until the host is back and holds the lock again; `None` where it does not come back in
+    /// time, or somebody else has it.
+    async fn take(&self) -> Option<Holder> {
+        let end = Instant::now() + BACK;
+        while Instant::now() < end {
+            sleep(BETWEEN).await;
+            let Ok(session) = self.remote.session().await else {
+                continue;
+            };
+            match hold(&self.host, &session, &self.owner).await {
+                Ok(holder) => return Some(holder),
+                Err(LockError::Taken { .. }) => return None,
+                Err(LockError::Cannot { .. }) => {}
+            }
+        }
+        None
     }
 }
 
