@@ -52,6 +52,7 @@ pub struct UpgradeArgs {
 pub fn run(args: &UpgradeArgs, global: &Global, printer: &Printer) -> Result<()> {
     block_on(async {
         let cluster = Cluster::open(global, args.on.as_deref(), printer).await?;
+        cluster.is_made().await?;
         let procedure = Procedure::Upgrade {
             to: args.to.clone(),
             max_unavailable: args.max_unavailable,
