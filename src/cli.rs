@@ -15,11 +15,13 @@ pub mod log;
 pub mod man;
 pub mod node;
 pub mod plan;
+pub mod reboot;
 pub mod schema;
 pub mod ssh;
 pub mod status;
 pub mod trace;
 pub mod up;
+pub mod upgrade;
 mod wipe;
 mod work;
 
@@ -136,6 +138,10 @@ pub enum Command {
     Rebalance(node::RebalanceArgs),
     /// Show who changed what, and when
     Log(log::LogArgs),
+    /// Bring the engines to another version, node by node
+    Upgrade(upgrade::UpgradeArgs),
+    /// Reboot hosts one after the other, with their work moved away first
+    Reboot(reboot::RebootArgs),
     /// Run a command on hosts
     Exec(exec::ExecArgs),
     /// Open a shell on a host
@@ -237,6 +243,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Node(args) => node::run(&args, global, printer),
         Command::Rebalance(args) => node::rebalance(&args, global, printer),
         Command::Log(args) => log::run(&args, global, printer),
+        Command::Upgrade(args) => upgrade::run(&args, global, printer),
+        Command::Reboot(args) => reboot::run(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),
         Command::Docker(args) => docker::run(&args, global, printer),

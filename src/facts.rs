@@ -58,8 +58,8 @@ pub enum Probe {
     Directory(String),
     /// The drop-ins of a systemd unit, by its name: [`HostFacts::drop_ins`].
     DropIns(String),
-    /// The version that the host's package sources would install, by the package's name:
-    /// [`HostFacts::candidates`].
+    /// The version that the host's package sources would install, and all that they offer, by the
+    /// package's name: [`HostFacts::candidates`], [`HostFacts::offered`].
     Candidate(String),
     /// The Docker Engine and its place in a swarm: [`HostFacts::engine`],
     /// [`HostFacts::engine_flags`], [`HostFacts::swarm`], [`HostFacts::nodes`], [`HostFacts::leftovers`].
@@ -120,6 +120,9 @@ pub struct HostFacts {
     pub drop_ins: Known<BTreeMap<String, String>>,
     /// The versions that package sources would install, by package; `Absent` is none.
     pub candidates: BTreeMap<String, Known<String>>,
+    /// The versions that package sources have, newest first, by package; one that is only installed
+    /// is none of them.
+    pub offered: BTreeMap<String, Known<Vec<String>>>,
     /// The Docker Engine; `Absent` is no `docker` or `dockerd` on the host.
     pub engine: Known<Engine>,
     /// The words of the engine's command line as its unit has it, without the program.

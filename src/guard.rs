@@ -158,8 +158,10 @@ fn restarts(plan: &Plan, up: &Up) -> Vec<Refusal> {
 
 fn restarts_engine(change: &Change) -> bool {
     change.steps.iter().any(|step| {
-        matches!(step, Step::RestartEngine)
-            || matches!(step, Step::Service { unit, action: ServiceAction::Restart } if unit == "docker.service")
+        matches!(
+            step,
+            Step::RestartEngine | Step::UpgradeEngine { .. } | Step::Reboot { .. }
+        ) || matches!(step, Step::Service { unit, action: ServiceAction::Restart } if unit == "docker.service")
     })
 }
 

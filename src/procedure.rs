@@ -3,14 +3,19 @@
 
 mod node;
 mod rebalance;
+mod reboot;
+mod rolling;
+mod upgrade;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::facts::Probe;
 use crate::inventory::Inventory;
 use crate::plan::{self, Plan};
 use crate::swarm::{Gathered, Swarm};
 
 pub use node::{NodeAct, NodeProcedure};
+pub use rolling::Unavailable;
 
 /// A procedure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,22 @@ pub enum Procedure {
         /// The services by name; all where there is none.
         services: Vec<String>,
     },
+    /// Bring the engines of the selected hosts to another version, node by node.
+    Upgrade {
+        /// The version or its beginning; else that of the inventory, else the newest.
+        to: Option<String>,
+        /// How many workers may be out of service at once.
+        max_unavailable: Unavailable,
+        /// How long to wait after each node, in seconds.
+        pause: u32,
+    },
+    /// Boot the selected hosts anew, one after the other.
+    Reboot {
+        /// The boot that each of them ran before: one that runs another is done.
+        before: BTreeMap<String, String>,
+        /// How long to wait after each node, in seconds.
+        pause: u32,
+    },
 }
 
 impl Procedure {
@@ -38,7 +59,16 @@ impl Procedure {
         !matches!(self, Self::Rebalance { .. })
     }
 
-    /// The plan for it. `selected` are the hosts that [`Procedure::Up`] is about.
+    /// The questions that it has beyond those of every plan.
+    pub fn probes(&self) -> Vec<Probe> {
+        match self {
+            Self::Upgrade { .. } => upgrade::probes(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The plan for it. `selected` are the hosts that all but [`Procedure::Node`] and
+    /// [`Procedure::Rebalance`] are about.
     pub fn plan(
         &self,
         inventory: &Inventory,
@@ -52,6 +82,32 @@ impl Procedure {
             }),
             Self::Rebalance { services } => guarded(inventory, gathered, |plan, seen| {
                 rebalance::plan(plan, seen, services);
+            }),
+            Self::Upgrade {
+                to,
+                max_unavailable,
+                pause,
+            } => guarded(inventory, gathered, |plan, seen| {
+                let roll = rolling::Roll {
+                    inventory,
+                    gathered,
+                    seen,
+                    selected,
+                    max_unavailable: *max_unavailable,
+                    pause: *pause,
+                };
+                upgrade::plan(plan, &roll, to.as_deref());
+            }),
+            Self::Reboot { before, pause } => guarded(inventory, gathered, |plan, seen| {
+                let roll = rolling::Roll {
+                    inventory,
+                    gathered,
+                    seen,
+                    selected,
+                    max_unavailable: Unavailable::ONE,
+                    pause: *pause,
+                };
+                reboot::plan(plan, &roll, before);
             }),
         }
     }

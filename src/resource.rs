@@ -20,7 +20,7 @@ pub use engine::EngineService;
 pub use kernel::Kernel;
 pub use nfs::{NfsExports, NfsIdmap, NfsMounts, NfsRemoved};
 pub use package::EnginePackage;
-pub(crate) use package::version_matches;
+pub(crate) use package::{BROUGHT, brought_version, version_matches};
 pub use repository::Repository;
 pub use storage::{EngineStorage, StorageWipe};
 

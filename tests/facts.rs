@@ -175,6 +175,7 @@ fn flat(facts: &HostFacts) -> Vec<(String, serde_json::Value)> {
             "devices",
             "directories",
             "candidates",
+            "offered",
             "mounts",
         ]
         .contains(&key.as_str());

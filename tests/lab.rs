@@ -20,6 +20,8 @@ mod tell;
 mod tokens;
 #[path = "lab/trouble.rs"]
 mod trouble;
+#[path = "lab/upgrade.rs"]
+mod upgrade;
 #[path = "lab/world.rs"]
 mod world;
 
@@ -71,6 +73,20 @@ fn a_run_that_is_cut_is_finished_by_the_next() {
             ("connections cut", cuts::connection_cut),
             ("Ctrl-C", cuts::interrupted),
             ("kill -9, ten times", cuts::killed),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn engines_are_upgraded_and_no_request_is_lost() {
+    let world = World::new("test-upgrade");
+    tell(
+        &world,
+        &[
+            ("a service on Debian's engine", upgrade::begin),
+            ("what must not be done", upgrade::refused),
+            ("five engines upgraded", upgrade::upgraded),
         ],
     );
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::error::{Error, Result};
 use crate::execute::journal::Journal;
 use crate::execute::{Event, Record};
+use crate::facts::Probe;
 use crate::fleet::live::{Live, Secrets};
 use crate::gather::gather;
 use crate::inventory::{Host, Inventory, Provider};
@@ -97,8 +98,10 @@ impl Cluster {
         procedure: &Procedure,
         emit: &(dyn Fn(Event) + Send + Sync),
     ) -> (Gathered, Plan) {
-        let mut gathered = gather(self.live.as_ref(), &self.inventory.hosts, &[], emit).await;
-        self.ask_again(&mut gathered).await;
+        let more = procedure.probes();
+        let hosts = &self.inventory.hosts;
+        let mut gathered = gather(self.live.as_ref(), hosts, &more, emit).await;
+        self.ask_again(&mut gathered, &more).await;
         let plan = procedure.plan(&self.inventory, &gathered, &self.selected);
         (gathered, plan)
     }
@@ -107,14 +110,14 @@ impl Cluster {
     /// took long to give none, because the loss of a quorum shows only some seconds after it; the
     /// managers, when none has quorum, because the others need some seconds to elect a new leader;
     /// else the hosts whose engine did not answer, as one does for up to 20 s around an election.
-    async fn ask_again(&self, gathered: &mut Gathered) {
+    async fn ask_again(&self, gathered: &mut Gathered, more: &[Probe]) {
         let answered = |host: &&Host| gathered.get(&host.name).is_some_and(Result::is_ok);
         let managers: Vec<&Host> = self.inventory.managers().filter(answered).collect();
         if managers.is_empty() {
             return;
         }
         if managers.len() < self.inventory.managers().count() {
-            self.gather_into(gathered, &managers).await;
+            self.gather_into(gathered, &managers, more).await;
         }
         let down = matches!(Swarm::see(&self.inventory, gathered), Swarm::Down(_));
         let hangs = |host: &&Host| {
@@ -128,13 +131,13 @@ impl Cluster {
         };
         if !doubtful.is_empty() {
             tokio::time::sleep(ELECTION).await;
-            self.gather_into(gathered, &doubtful).await;
+            self.gather_into(gathered, &doubtful, more).await;
         }
     }
 
-    async fn gather_into(&self, gathered: &mut Gathered, hosts: &[&Host]) {
+    async fn gather_into(&self, gathered: &mut Gathered, hosts: &[&Host], more: &[Probe]) {
         let hosts = hosts.iter().copied();
-        gathered.extend(gather(self.live.as_ref(), hosts, &[], &|_| {}).await);
+        gathered.extend(gather(self.live.as_ref(), hosts, more, &|_| {}).await);
     }
 
     /// A report that names the hosts in the inventory's order.

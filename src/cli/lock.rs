@@ -62,7 +62,8 @@ pub fn here(state: &State, command: &str, how: Break) -> Result<RunLock> {
     }
 }
 
-/// Takes the lock on the managers, and says whose lock was broken for it.
+/// Takes the lock on the managers, and says whose lock was broken for it. With `reboots` a manager
+/// that goes down is expected back, and the lock is taken on it again.
 ///
 /// # Errors
 ///
@@ -71,11 +72,12 @@ pub async fn managers(
     cluster: &Cluster,
     here: &RunLock,
     how: Break,
+    reboots: bool,
     printer: &Printer,
 ) -> Result<(RemoteLock, Option<String>)> {
     let (live, managers) = (&cluster.live, cluster.managers());
     let presented = Token::presented();
-    let take = || live.lock(&managers, here.owner(), presented.as_ref());
+    let take = || live.lock(&managers, here.owner(), presented.as_ref(), reboots);
     let (owner, record) = match take().await {
         Ok(lock) => return Ok((lock, None)),
         Err(LockError::Taken { owner, record, .. }) if how != Break::Never => (owner, record),

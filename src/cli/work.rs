@@ -211,8 +211,9 @@ impl<'a> Work<'a> {
     /// nobody else is changing.
     pub(super) async fn lock(&mut self) -> Result<RemoteLock> {
         let how = Break::of(self.args.break_lock, self.args.yes);
+        let reboots = matches!(self.procedure, Procedure::Reboot { .. });
         let (cluster, here) = (&self.cluster, &self.alone_here);
-        let (lock, broke) = lock::managers(cluster, here, how, self.printer).await?;
+        let (lock, broke) = lock::managers(cluster, here, how, reboots, self.printer).await?;
         if let Some(of) = broke {
             self.audit.broke_lock(&cluster.live, &lock, of).await;
         }

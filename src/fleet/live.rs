@@ -6,6 +6,7 @@ mod drain;
 mod lock;
 mod ports;
 mod rebalance;
+mod reboot;
 mod remote;
 mod swarm;
 mod target;
@@ -177,6 +178,13 @@ impl Fleet for Live {
                 } => {
                     let deadline = Duration::from_secs(u64::from(*deadline));
                     wait::until(self, host, condition, deadline, output).await
+                }
+                Step::Reboot { boot_id } => {
+                    reboot::reboot(self.remote(host)?, boot_id, output).await
+                }
+                Step::Pause { seconds } => {
+                    tokio::time::sleep(Duration::from_secs(u64::from(*seconds))).await;
+                    Ok(())
                 }
                 Step::Lab(call) => self.lab(host, *call, output).await,
                 Step::Upload { from, to, files } => {

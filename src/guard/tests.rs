@@ -183,6 +183,29 @@ fn managers_are_restarted_one_after_the_other() {
     assert_eq!(refusals(chained, &up), none);
 }
 
+/// Whatever takes an engine away counts as a restart of it.
+#[test]
+fn managers_are_upgraded_and_rebooted_one_after_the_other() {
+    let upgrade = Step::UpgradeEngine {
+        packages: Vec::new(),
+        folder: None,
+    };
+    let reboot = Step::Reboot {
+        boot_id: "a".to_owned(),
+    };
+    let both = || vec![change("m1", upgrade.clone()), change("m2", reboot.clone())];
+    let three = Swarm::Up(swarm(3, 3));
+    assert_eq!(
+        refusals(both(), &three),
+        ["the plan restarts 2 of 3 managers, and not one after the other"]
+    );
+    let mut chain = both();
+    let first = chain[0].id.clone();
+    chain[1].needs.insert(first);
+    assert_eq!(refusals(chain, &three), [""; 0]);
+    assert_eq!(refusals(both(), &Swarm::Up(swarm(3, 2))).len(), 3);
+}
+
 #[test]
 fn two_hosts_that_are_one_node_are_left_alone() {
     let mut up = swarm(3, 3);

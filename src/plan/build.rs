@@ -163,7 +163,7 @@ fn warn_of_versions(
             };
             if !resource::version_matches(&package.version, asked) {
                 plan.warnings.push(format!(
-                    "{}: `{name}` is {}, and the inventory asks for {asked}; an engine that is installed is not changed by `up`",
+                    "{}: `{name}` is {}, and the inventory asks for {asked}; an engine that is installed is not changed by `up`; `skep upgrade` does it node by node",
                     host.name, package.version
                 ));
             }

@@ -72,6 +72,8 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::InstallPackages { packages } => (install(packages), 1800),
         Step::RepairPackages => (format!("{APT}wait_apt\nrepair\n"), 1800),
         Step::InstallPackageFiles { folder } => (install_files(folder), 1800),
+        Step::FetchPackages { packages } => (fetch(packages), 1800),
+        Step::UpgradeEngine { packages, folder } => (upgrade(packages, folder.as_deref()), 1800),
         Step::HoldPackages { packages } => (
             format!(
                 "{APT}wait_apt\napt-mark hold {} >/dev/null\n",
@@ -89,7 +91,12 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::Service { unit, action } => (service(unit, *action), 240),
         Step::Nfs(step) => nfs::body(step),
         Step::Storage(call) => storage::body(call),
-        Step::Docker(_) | Step::Wait { .. } | Step::Lab(_) | Step::Upload { .. } => return None,
+        Step::Docker(_)
+        | Step::Wait { .. }
+        | Step::Lab(_)
+        | Step::Upload { .. }
+        | Step::Reboot { .. }
+        | Step::Pause { .. } => return None,
     };
     // Waiting for the locks is the scripts' own business, with messages of their own.
     let apt = if body.starts_with(APT) {
@@ -158,6 +165,8 @@ fn explain_text(step: &Step, stderr: &str) -> Option<String> {
         step,
         Step::RefreshPackages
             | Step::InstallPackages { .. }
+            | Step::FetchPackages { .. }
+            | Step::UpgradeEngine { .. }
             | Step::InstallPackageFiles { .. }
             | Step::RepairPackages
     );
@@ -351,6 +360,58 @@ if [ -d "$from" ]; then mv -n -T "$from" "$to"; else ln "$from" "$to"; rm -f "$f
 }
 
 fn install(packages: &[PackageSpec]) -> String {
+    let mut body = chosen(packages);
+    // Nothing of the host's own goes for the engine's sake: APT would remove what conflicts.
+    // A held package of ours may be moved to the wanted version; downgrades are wanted where the
+    // version is named, and a person has seen the plan.
+    let named = packages.iter().any(|package| package.version.is_some());
+    let flags = if named {
+        "--allow-change-held-packages --allow-downgrades "
+    } else {
+        ""
+    };
+    let _ = writeln!(
+        body,
+        "wait_apt\nmend\nsay \"installing $*\"\napt --no-remove {flags}install -- \"$@\""
+    );
+    body
+}
+
+fn fetch(packages: &[PackageSpec]) -> String {
+    let mut body = chosen(packages);
+    body += "wait_apt\nmend\nsay \"downloading $*\"\n\
+             apt --no-remove --allow-change-held-packages --download-only install -- \"$@\"\n";
+    body
+}
+
+fn upgrade(packages: &[PackageSpec], folder: Option<&str>) -> String {
+    let mut body = if let Some(folder) = folder {
+        install_files(folder)
+    } else {
+        let mut body = chosen(packages);
+        body += "wait_apt\nmend\nsay \"installing $*\"\n\
+                 apt --no-remove --allow-change-held-packages install -- \"$@\"\n";
+        body
+    };
+    // `needrestart` would restart services of the host's own, which nobody asked for.
+    let quiet =
+        "NEEDRESTART_MODE=l\nNEEDRESTART_SUSPEND=1\nexport NEEDRESTART_MODE NEEDRESTART_SUSPEND\n";
+    body = body.replacen(APT, &format!("{APT}{quiet}"), 1);
+    // A package may be told to leave the running engine alone, and then the old one runs on from a
+    // file that is no more.
+    body += r#"systemctl daemon-reload
+for unit in containerd.service docker.service; do
+  pid=$(systemctl show -p MainPID --value -- "$unit" 2>/dev/null || say 0)
+  case $(readlink "/proc/$pid/exe" 2>/dev/null || :) in
+    *' (deleted)') say "restarting $unit, which still runs the old version"; systemctl restart -- "$unit" ;;
+  esac
+done
+"#;
+    body
+}
+
+/// The beginning of a body that has the packages, with their versions, as its arguments.
+fn chosen(packages: &[PackageSpec]) -> String {
     let mut body = format!(
         r#"{APT}# Prints the newest version that begins with the wanted one at a boundary, so that 20.1 is not
 # 20.10; with or without an epoch.
@@ -383,19 +444,6 @@ set --
             }
         }
     }
-    // Nothing of the host's own goes for the engine's sake: APT would remove what conflicts.
-    // A held package of ours may be moved to the wanted version; downgrades are wanted where the
-    // version is named, and a person has seen the plan.
-    let named = packages.iter().any(|package| package.version.is_some());
-    let flags = if named {
-        "--allow-change-held-packages --allow-downgrades "
-    } else {
-        ""
-    };
-    let _ = writeln!(
-        body,
-        "wait_apt\nmend\nsay \"installing $*\"\napt --no-remove {flags}install -- \"$@\""
-    );
     body
 }
 

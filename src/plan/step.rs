@@ -53,6 +53,19 @@ pub enum Step {
         /// The folder on the host.
         folder: String,
     },
+    /// Downloads packages and what they need, and installs nothing: while the node still works.
+    FetchPackages {
+        /// The packages.
+        packages: Vec<PackageSpec>,
+    },
+    /// Installs the engine in another version over the one that is there, and sees to it that the
+    /// new one runs. Held packages are moved; configuration files stay.
+    UpgradeEngine {
+        /// The packages.
+        packages: Vec<PackageSpec>,
+        /// The folder of package files on the host, where an earlier [`Step::Upload`] brought them.
+        folder: Option<String>,
+    },
     /// Holds packages at their version.
     HoldPackages {
         /// Their names.
@@ -115,6 +128,17 @@ pub enum Step {
         /// How long, in seconds.
         deadline: u32,
     },
+    /// Boots the host anew and waits until it lets us log in again. Done where it runs another boot
+    /// than the one that the plan saw.
+    Reboot {
+        /// The ID of the boot that the plan saw.
+        boot_id: String,
+    },
+    /// Waits, so that a person can look before the next node's turn comes.
+    Pause {
+        /// How long.
+        seconds: u32,
+    },
     /// Does something in the local lab.
     Lab(LabCall),
     /// Does something for NFS.
@@ -165,6 +189,14 @@ impl fmt::Display for Step {
             }
             Self::RepairPackages => f.write_str("repair half-installed packages"),
             Self::InstallPackageFiles { folder } => write!(f, "install package files of {folder}"),
+            Self::FetchPackages { packages } => {
+                write!(f, "download packages {}", listed(packages))
+            }
+            Self::UpgradeEngine { packages, .. } => {
+                write!(f, "upgrade packages {}", listed(packages))
+            }
+            Self::Reboot { .. } => f.write_str("reboot, and wait until the host is back"),
+            Self::Pause { seconds } => write!(f, "pause for {seconds} s"),
             Self::HoldPackages { packages } => write!(f, "hold packages {}", listed(packages)),
             Self::FetchKey { url, path } => write!(f, "fetch signing key {url} to {path}"),
             Self::Upload { from, to, files } => {

@@ -11,7 +11,7 @@ use super::kernel::unknown;
 use super::{Draft, Resource, Verdict, value_diff};
 
 /// Where package files that are brought along go on a host.
-const BROUGHT: &str = "/var/cache/skep/packages";
+pub(crate) const BROUGHT: &str = "/var/cache/skep/packages";
 
 /// Docker's packages, as <https://docs.docker.com/engine/install/debian/> names them.
 const DOCKER_CE: [&str; 3] = ["containerd.io", "docker-ce", "docker-ce-cli"];
@@ -119,6 +119,15 @@ impl<'a> EnginePackage<'a> {
                 .collect(),
         }
     }
+}
+
+/// The version of a package among the files that are brought along.
+pub(crate) fn brought_version(docker: &Docker, name: &str) -> Option<String> {
+    let files = docker.package_files.keys();
+    let mut files = files.filter_map(|file| PackageFile::of(file));
+    files
+        .find(|file| file.name == name)
+        .map(|file| file.version)
 }
 
 /// Whether the distribution has the `docker` command in a package of its own. Debian does from

@@ -63,11 +63,11 @@ async fn a_broken_lock_stops_its_owner_and_what_works_under_it() {
     let all = names(1..=3);
     let token = Token::new();
     let owner = Owner::this("up").sealed(&token);
-    let held = first.lock(&all, &owner, None).await.unwrap();
+    let held = first.lock(&all, &owner, None, false).await.unwrap();
     assert_eq!(held.hosts(), all);
-    let below = under.lock(&all, &owner, Some(&token)).await.unwrap();
+    let below = under.lock(&all, &owner, Some(&token), false).await.unwrap();
     let other = Owner::this("up").sealed(&Token::new());
-    let refused = second.lock(&all, &other, None).await.unwrap_err();
+    let refused = second.lock(&all, &other, None, false).await.unwrap_err();
     let LockError::Taken { record, .. } = &refused else {
         panic!("{refused}");
     };
@@ -80,7 +80,7 @@ async fn a_broken_lock_stops_its_owner_and_what_works_under_it() {
     }
     let soon = Duration::from_secs(8);
     timeout(soon, held.lost().cancelled()).await.unwrap();
-    let next = second.lock(&all[..2], &other, None).await.unwrap();
+    let next = second.lock(&all[..2], &other, None, false).await.unwrap();
     // This one notices at its next heartbeat.
     let later = Duration::from_secs(20);
     timeout(later, below.lost().cancelled()).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_manager_that_is_gone_does_not_cost_the_lock_on_the_others() {
     let first = managers.live();
     let all = names(1..=3);
     let owner = Owner::this("up");
-    let held = first.lock(&all, &owner, None).await.unwrap();
+    let held = first.lock(&all, &owner, None, false).await.unwrap();
     // The connection itself ends, and the shell with it.
     let cut = "p=$$; until grep -q ^sshd /proc/$p/comm; do \
                p=$(sed -n 's/^PPid:\\t//p' /proc/$p/status); done; kill -9 $p";
@@ -118,7 +118,10 @@ async fn a_run_tells_its_managers_when_it_begins_and_ends() {
     let live = managers.live();
     let all = names(1..=3);
     let printer = Printer::new(Level::Silent);
-    let lock = live.lock(&all, &Owner::this("up"), None).await.unwrap();
+    let lock = live
+        .lock(&all, &Owner::this("up"), None, false)
+        .await
+        .unwrap();
     let entries = async || {
         let mut audits = Vec::new();
         for (host, text) in live.read_audit(&all, None).await {

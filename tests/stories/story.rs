@@ -207,6 +207,11 @@ impl Story {
     }
 
     fn some_verb(&mut self) -> Procedure {
+        match self.below(9) {
+            0 => return self.an_upgrade(),
+            1 => return self.a_reboot(),
+            _ => {}
+        }
         let act = match self.below(6) {
             0 => NodeAct::Drain,
             1 => NodeAct::Activate,
@@ -224,6 +229,28 @@ impl Story {
             nodes.push(self.inventory.hosts[place].name.clone());
         }
         Procedure::Node(NodeProcedure { act, nodes })
+    }
+
+    fn an_upgrade(&mut self) -> Procedure {
+        let newer = ["23.0.1", "26.1.5", "28.0.0"][self.below(3)];
+        self.fleet
+            .with(|world| world.offers = vec!["20.10.24".to_owned(), newer.to_owned()]);
+        let to = [None, Some("26.1"), Some(newer)][self.below(3)];
+        Procedure::Upgrade {
+            to: to.map(str::to_owned),
+            max_unavailable: ["1", "2", "50%"][self.below(3)].parse().unwrap(),
+            pause: 10,
+        }
+    }
+
+    fn a_reboot(&mut self) -> Procedure {
+        let before = self.fleet.with(|world| {
+            let hosts = world.hosts.iter();
+            hosts
+                .map(|(name, host)| (name.clone(), host.boot_id()))
+                .collect()
+        });
+        Procedure::Reboot { before, pause: 0 }
     }
 
     fn accidents(&mut self) {
@@ -306,7 +333,7 @@ impl Story {
     async fn plan(&mut self, procedure: &Procedure) -> Plan {
         self.runs += 1;
         let hosts = &self.inventory.hosts;
-        let gathered = skep::gather::gather(&self.fleet, hosts, &[], &|_| {}).await;
+        let gathered = skep::gather::gather(&self.fleet, hosts, &procedure.probes(), &|_| {}).await;
         let all = hosts.iter().map(|host| host.name.clone()).collect();
         procedure.plan(&self.inventory, &gathered, &all)
     }

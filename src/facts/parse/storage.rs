@@ -29,9 +29,13 @@ pub(super) fn storage(probes: &Probes, answers: &Answers<'_>, facts: &mut HostFa
                 directories += 1;
             }
             Probe::Candidate(name) => {
-                let known = answers.section(&format!("candidate{candidates}"));
-                let known = known.map_or_else(|answer| answer, |it| candidate(&it.text()));
-                facts.candidates.insert(name.clone(), known);
+                let section = format!("candidate{candidates}");
+                let newest = answers.section(&section);
+                let newest = newest.map_or_else(|answer| answer, |it| candidate(&it.text()));
+                facts.candidates.insert(name.clone(), newest);
+                let all = answers.section(&section);
+                let all = all.map_or_else(|answer| answer, |it| offered(&it.text()));
+                facts.offered.insert(name.clone(), all);
                 candidates += 1;
             }
             Probe::Lvm => facts.lvm = answers.read("lvm", |section| lvm(&section.text())),
@@ -279,6 +283,37 @@ fn candidate(text: &str) -> Known<String> {
     }
 }
 
+/// The version table of `apt-cache policy`: a line for each version, with `***` before the installed
+/// one, and deeper lines for the places that have it. dpkg's own list is no source.
+fn offered(text: &str) -> Known<Vec<String>> {
+    let table = text
+        .lines()
+        .skip_while(|line| line.trim() != "Version table:")
+        .skip(1);
+    let mut versions: Vec<String> = Vec::new();
+    let mut version = None;
+    for line in table {
+        let installed = line.trim_start().starts_with("*** ");
+        let words: Vec<&str> = line
+            .split_whitespace()
+            .filter(|word| *word != "***")
+            .collect();
+        let deep = line.starts_with("        ") && !installed;
+        match (deep, &words[..]) {
+            (false, [name, ..]) => version = Some((*name).to_owned()),
+            (true, [_, place, ..]) if !place.starts_with("/var/lib/dpkg/") => {
+                versions.extend(version.take());
+            }
+            _ => {}
+        }
+    }
+    if versions.is_empty() {
+        Known::Absent
+    } else {
+        Known::Value(versions)
+    }
+}
+
 /// Three reports one after the other.
 fn lvm(text: &str) -> Option<Lvm> {
     let mut lvm = Lvm::default();
@@ -362,4 +397,28 @@ fn drop_ins(answers: &Answers<'_>) -> Known<BTreeMap<String, String>> {
         };
     }
     Known::Value(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sources_offer_is_read_from_the_version_table() {
+        let text = "docker.io:
+  Installed: 20.10.24+dfsg1-1+b6
+  Candidate: 20.10.24+dfsg1-1+b6
+  Version table:
+     26.1.5+dfsg1-9 100
+        100 http://deb.debian.org/debian trixie/main amd64 Packages
+ *** 20.10.24+dfsg1-1+b6 500
+        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        100 /var/lib/dpkg/status
+     20.10.23 100
+        100 /var/lib/dpkg/status
+";
+        let both = ["26.1.5+dfsg1-9", "20.10.24+dfsg1-1+b6"].map(str::to_owned);
+        assert_eq!(offered(text), Known::Value(both.to_vec()));
+        assert_eq!(offered(""), Known::Absent);
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::join_all;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, WriteHalf};
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::lock::{Broken, HEARTBEAT, HELD, TAKEN, break_script, script};
@@ -14,7 +14,7 @@ use crate::fleet::{Fault, FaultKind};
 use crate::ssh::{ScriptOptions, Session, SshStream, StreamTo};
 use crate::state::{Owner, Token};
 
-use super::Live;
+use super::{Live, Remote};
 
 /// How long a host may take to say whether the lock is free.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -28,6 +28,9 @@ const BREAK: Duration = Duration::from_secs(30);
 /// How long a connection may take to end after the shell on it has: a host that restarts ends both,
 /// one after the other.
 const BOTH_END: Duration = Duration::from_secs(5);
+/// How long a host that reboots may take to come back, and how often it is tried.
+const BACK: Duration = Duration::from_mins(25);
+const BETWEEN: Duration = Duration::from_secs(5);
 
 /// The lock, held until it is released or dropped.
 #[derive(Debug)]
@@ -60,14 +63,28 @@ impl RemoteLock {
         &self.lost
     }
 
-    fn keep(&mut self, host: &str, session: Session, holder: Holder) {
+    fn keep(&mut self, host: &str, session: Session, holder: Holder, again: Option<Again>) {
         self.hosts.push(host.to_owned());
         self.left.fetch_add(1, Ordering::SeqCst);
         let (left, lost) = (self.left.clone(), self.lost.clone());
         let done = self.done.clone();
         self.holders.push(tokio::spawn(async move {
-            if holder.hold(&done).await == Held::Released {
-                return;
+            let (mut session, mut holder) = (session, holder);
+            loop {
+                if holder.hold(&done).await == Held::Released {
+                    return;
+                }
+                // A host that reboots ends the shell some time before the connection: that is no sign of
+                // a broken lock there, and whoever broke it has it when it is asked for again.
+                let Some(again) = &again else { break };
+                let taken = tokio::select! {
+                    taken = again.take() => taken,
+                    () = done.cancelled() => return,
+                };
+                match taken {
+                    Some(taken) => (session, holder) = taken,
+                    None => break,
+                }
             }
             if left.fetch_sub(1, Ordering::SeqCst) == 1 {
                 lost.cancel();
@@ -79,7 +96,7 @@ impl RemoteLock {
                 answers(&session).await
             };
             tokio::select! {
-                broken = was_broken => if broken { lost.cancel() },
+                broken = was_broken => if broken && again.is_none() { lost.cancel() },
                 () = done.cancelled() => {}
             }
         }));
@@ -127,11 +144,15 @@ impl Live {
     /// Takes the lock on `managers`, in this order, so that two runs meet at the same host. One that
     /// cannot be reached is passed over: nothing can be done to it either. A run that the lock's
     /// owner started works under its lock, which it proves by the token `presented`.
+    ///
+    /// With `reboots` a host that goes down is expected back, and the lock is taken on it again;
+    /// until then it counts as held there.
     pub async fn lock(
         &self,
         managers: &[String],
         owner: &Owner,
         presented: Option<&Token>,
+        reboots: bool,
     ) -> Result<RemoteLock, LockError> {
         let mut lock = RemoteLock {
             hosts: Vec::new(),
@@ -147,7 +168,14 @@ impl Live {
         });
         for (host, session) in join_all(sessions).await.into_iter().flatten() {
             let holder = hold(host, &session, owner, presented).await?;
-            lock.keep(host, session, holder);
+            let remote = self.remote(host).ok().filter(|_| reboots);
+            let again = remote.map(|remote| Again {
+                remote: remote.clone(),
+                host: host.clone(),
+                owner: owner.clone(),
+                presented: presented.cloned(),
+            });
+            lock.keep(host, session, holder, again);
         }
         Ok(lock)
     }
@@ -183,6 +211,34 @@ async fn answers(session: &Session) -> bool {
     };
     let said = timeout(ANSWER, session.script("true", &options, &|_, _| {})).await;
     matches!(said, Ok(Ok(output)) if output.status.is_success())
+}
+
+/// What it takes to take the lock on a host once more.
+struct Again {
+    remote: Arc<Remote>,
+    host: String,
+    owner: Owner,
+    presented: Option<Token>,
+}
+
+impl Again {
+    /// Waits until the host is back and holds the lock again; `None` where it does not come back in
+    /// time, or somebody else has it.
+    async fn take(&self) -> Option<(Session, Holder)> {
+        let end = Instant::now() + BACK;
+        while Instant::now() < end {
+            sleep(BETWEEN).await;
+            let Ok(session) = self.remote.session().await else {
+                continue;
+            };
+            match hold(&self.host, &session, &self.owner, self.presented.as_ref()).await {
+                Ok(holder) => return Some((session, holder)),
+                Err(LockError::Taken { .. }) => return None,
+                Err(LockError::Cannot { .. }) => {}
+            }
+        }
+        None
+    }
 }
 
 async fn hold(

@@ -114,6 +114,11 @@ impl Remote {
         Ok(session)
     }
 
+    /// Drops the connection, so that the next one who asks makes another.
+    pub(super) async fn hang_up(&self) {
+        *self.session.lock().await = None;
+    }
+
     /// Waits until the host lets us log in.
     pub async fn wait_for_login(&self, deadline: Duration) -> Result<(), Fault> {
         let target = self.target()?;

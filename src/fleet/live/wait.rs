@@ -83,12 +83,12 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
                 return Err(Fault::new(FaultKind::Refused, "the host's swarm state is locked")
                     .hint("Unlock it with `docker swarm unlock` on the host, then run the command again."));
             }
-            // A join that came while the managers had no leader; the engine does not try again.
+            // Of a node that was just promoted the engine tries again by itself, more and more slowly:
+            // for a moment it may ask a manager that is none any more. One that gave up a join does
+            // not, and that comes out at the deadline.
             if local.state == "error" && local.node_id.is_empty() {
-                let why = format!("the engine has given up joining: {}", local.error);
-                return Err(Fault::new(FaultKind::Refused, why).hint(
-                    "Run `docker swarm leave --force` on the host (it is in no swarm yet), then run the command again.",
-                ));
+                let error = &local.error;
+                return Ok(Some(format!("the engine cannot take its place: {error}")));
             }
             if local.state != "active" {
                 let error = if local.error.is_empty() {

@@ -11,6 +11,9 @@ use crate::known::Known;
 
 use super::world::{SimHost, World};
 
+/// The version that Debian 12 has.
+const DEBIAN: &str = "20.10.24";
+
 impl World {
     /// The answers of a host; `None` when it does not answer.
     pub(super) fn facts(&self, name: &str, probes: &Probes) -> Option<HostFacts> {
@@ -29,7 +32,7 @@ impl World {
                 facts.identity = Known::Value(Identity {
                     hostname: name.to_owned(),
                     machine_id: format!("machine-{name}"),
-                    boot_id: "boot".to_owned(),
+                    boot_id: host.boot_id(),
                 });
             }
             Probe::Clock => facts.clock = Known::Value(0.0),
@@ -89,11 +92,19 @@ impl World {
                     .mounts
                     .insert(target.clone(), super::nfs::mount(host, target));
             }
-            Probe::BlockDevice(_)
-            | Probe::Lvm
-            | Probe::Directory(_)
-            | Probe::DropIns(_)
-            | Probe::Candidate(_) => host.storage.answer(probe, facts),
+            Probe::BlockDevice(_) | Probe::Lvm | Probe::Directory(_) | Probe::DropIns(_) => {
+                host.storage.answer(probe, facts);
+            }
+            Probe::Candidate(name) => {
+                let mut offers = self.offers.clone();
+                if offers.is_empty() {
+                    offers.push(DEBIAN.to_owned());
+                }
+                offers.reverse();
+                let newest = Known::Value(offers[0].clone());
+                facts.candidates.insert(name.clone(), newest);
+                facts.offered.insert(name.clone(), Known::Value(offers));
+            }
         }
     }
 
@@ -115,7 +126,10 @@ impl World {
             (facts.swarm, facts.nodes) = (Known::Unknown(why.clone()), Known::Unknown(why));
         }
         facts.engine = Known::Value(Engine {
-            version: host.engine_runs.then(|| "20.10.24".to_owned()),
+            version: host.engine_runs.then(|| {
+                let version = host.engine_version.as_deref();
+                version.unwrap_or(DEBIAN).to_owned()
+            }),
             storage_driver: "overlay2".to_owned(),
             data_root: "/var/lib/docker".to_owned(),
             ..Engine::default()
@@ -186,7 +200,7 @@ impl World {
                     availability: node.availability,
                     state: if alive { "ready" } else { "down" }.to_owned(),
                     address: address.clone(),
-                    engine: "20.10.24".to_owned(),
+                    engine: DEBIAN.to_owned(),
                     labels: node.labels.clone(),
                     manager: node.raft.then(|| ManagerStatus {
                         leader: leader.as_ref() == Some(id),

@@ -68,10 +68,6 @@ impl SimStorage {
                 facts.directories.insert(path.clone(), known);
             }
             Probe::DropIns(_) => facts.drop_ins = Known::Value(BTreeMap::new()),
-            Probe::Candidate(name) => {
-                let version = Known::Value("20.10.24".to_owned());
-                facts.candidates.insert(name.clone(), version);
-            }
             _ => {}
         }
     }

@@ -21,6 +21,9 @@ pub struct World {
     pub unbearable: Option<String>,
     /// The steps that took the quorum of a swarm that could have kept it.
     pub quorum_lost_by: Vec<String>,
+    /// The versions of the engine that the package sources have, oldest first; Debian 12's where
+    /// there is none.
+    pub offers: Vec<String>,
     /// The services, by name.
     pub services: BTreeMap<String, SimService>,
     /// The steps that took a task away from a service before another ran in its place, where there
@@ -52,6 +55,10 @@ pub struct SimHost {
     pub engine_enabled: bool,
     /// The `daemon.json` that the running engine has read.
     pub engine_config: Option<String>,
+    /// The version of the running engine, where it is not that of the package.
+    pub engine_version: Option<String>,
+    /// How often the host was booted again.
+    pub boots: u32,
     /// How often the engine was restarted.
     pub restarts: u32,
     /// How often the engine read its configuration again while it ran.
@@ -67,8 +74,35 @@ pub struct SimHost {
 impl SimHost {
     /// Whether an engine is installed.
     pub(super) fn has_engine(&self) -> bool {
-        let engine = |name: &str| self.packages.contains_key(name);
-        engine("docker.io") || engine("docker-ce")
+        self.engine_package().is_some()
+    }
+
+    /// The version of the engine that is installed.
+    pub(super) fn engine_package(&self) -> Option<&str> {
+        let engine = |name: &str| self.packages.get(name);
+        let found = engine("docker.io").or_else(|| engine("docker-ce"));
+        found.map(|(version, _)| version.as_str())
+    }
+
+    /// The ID of the boot that runs.
+    pub fn boot_id(&self) -> String {
+        format!("boot-{}", self.boots)
+    }
+
+    /// Whether `step` takes the engine away for a moment.
+    fn loses_engine(&self, step: &Step) -> bool {
+        match step {
+            Step::RestartEngine
+            | Step::Service {
+                action: ServiceAction::Restart,
+                ..
+            } => true,
+            Step::UpgradeEngine { packages, .. } => packages
+                .iter()
+                .any(|package| package.version.as_deref() != self.engine_package()),
+            Step::Reboot { boot_id } => *boot_id == self.boot_id(),
+            _ => false,
+        }
     }
 }
 
@@ -207,14 +241,8 @@ impl World {
 
     /// What `step` does to `name`.
     pub(super) fn step(&mut self, name: &str, step: &Step, mishap: Mishap) -> Result<(), Fault> {
-        let restarts = matches!(
-            step,
-            Step::RestartEngine
-                | Step::Service {
-                    action: ServiceAction::Restart,
-                    ..
-                }
-        );
+        let host = self.hosts.get(name);
+        let restarts = host.is_some_and(|host| host.loses_engine(step));
         if restarts && !self.spares(name) {
             self.quorum_lost_by.push(format!("{name}: {step}"));
         }
@@ -307,6 +335,22 @@ impl World {
                     host.engine_enabled = true;
                 }
             }
+            Step::UpgradeEngine { packages, .. } => {
+                for package in packages {
+                    let held = host.packages.get(&package.name).is_some_and(|it| it.1);
+                    let version = package.version.clone().unwrap_or_default();
+                    host.packages.insert(package.name.clone(), (version, held));
+                }
+                let same = host.engine_version.as_deref() == host.engine_package();
+                start(host, !same);
+            }
+            Step::Reboot { boot_id } if *boot_id == host.boot_id() => {
+                host.boots += 1;
+                host.engine_runs = false;
+                if host.engine_enabled && host.has_engine() {
+                    start(host, false);
+                }
+            }
             Step::HoldPackages { packages } => {
                 for name in packages {
                     if let Some(package) = host.packages.get_mut(name) {
@@ -329,7 +373,10 @@ impl World {
                 host.engine_enabled = true;
                 start(host, *action == ServiceAction::Restart);
             }
-            Step::RefreshPackages
+            Step::Reboot { .. }
+            | Step::Pause { .. }
+            | Step::FetchPackages { .. }
+            | Step::RefreshPackages
             | Step::RepairPackages
             | Step::InstallPackageFiles { .. }
             | Step::Upload { .. }
@@ -350,6 +397,7 @@ pub(super) fn start(host: &mut SimHost, restart: bool) {
     }
     host.restarts += u32::from(host.engine_runs);
     host.engine_runs = true;
+    host.engine_version = host.engine_package().map(str::to_owned);
     let config = host.files.get("/etc/docker/daemon.json");
     host.engine_config = config.map(|(text, _)| text.clone());
 }

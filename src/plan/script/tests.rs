@@ -33,6 +33,19 @@ fn every_step() -> Vec<Step> {
             ],
         },
         Step::RepairPackages,
+        Step::FetchPackages {
+            packages: vec![PackageSpec {
+                name: "docker.io".to_owned(),
+                version: Some("26.1".to_owned()),
+            }],
+        },
+        Step::UpgradeEngine {
+            packages: vec![PackageSpec {
+                name: "docker.io".to_owned(),
+                version: Some("26.1".to_owned()),
+            }],
+            folder: None,
+        },
         Step::InstallPackageFiles {
             folder: path.clone(),
         },

@@ -127,18 +127,9 @@ impl<'a> Work<'a> {
         }
         let set = |availability| set_availability(&managers, availability);
         // Looked at again right before, because things may have changed since the plan was made.
-        let mut steps = vec![Step::Wait {
-            condition: Condition::Spared {
-                managers: managers.clone(),
-            },
-            deadline: SPARE_SECONDS,
-        }];
+        let mut steps = vec![wait_spared(&managers)];
         if active {
-            steps.push(Step::WriteFile {
-                path: DRAINED_MARKER.to_owned(),
-                content: "drained for a restart of the engine; to be activated again\n".to_owned(),
-                mode: 0o644,
-            });
+            steps.push(mark_drained());
             steps.push(drain(&managers, None));
         }
         // Where the former file is put back, the node is healthy with it and gets its work back; the
@@ -190,6 +181,26 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Waits until the managers are a majority without the step's own host.
+pub(crate) fn wait_spared(managers: &[String]) -> Step {
+    Step::Wait {
+        condition: Condition::Spared {
+            managers: managers.to_vec(),
+        },
+        deadline: SPARE_SECONDS,
+    }
+}
+
+/// Writes down on the host that it was skep that took its work away, so that whoever comes next
+/// gives it back.
+pub(crate) fn mark_drained() -> Step {
+    Step::WriteFile {
+        path: DRAINED_MARKER.to_owned(),
+        content: "drained for a restart of the engine; to be activated again\n".to_owned(),
+        mode: 0o644,
+    }
+}
+
 /// Takes the tasks away from a node: that of the step's own host, or `id`.
 pub(crate) fn drain(managers: &[String], id: Option<String>) -> Step {
     Step::Docker(DockerCall::Drain {
@@ -199,7 +210,8 @@ pub(crate) fn drain(managers: &[String], id: Option<String>) -> Step {
     })
 }
 
-fn set_availability(managers: &[String], availability: Availability) -> Step {
+/// Gives the step's own host an availability.
+pub(crate) fn set_availability(managers: &[String], availability: Availability) -> Step {
     Step::Docker(DockerCall::NodeUpdate {
         managers: managers.to_vec(),
         id: None,
