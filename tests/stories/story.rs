@@ -407,10 +407,14 @@ impl Story {
             let mut clusters = world.clusters.keys();
             clusters.any(|cluster| !world.has_quorum(cluster))
         });
-        let orphan = plan.refusals.iter().all(|refusal| {
-            refusal.why.contains("it was removed from it")
-                || refusal.why.contains("of another swarm")
-        });
+        // The last: a verb took out every manager but one that the inventory wants as a worker.
+        let left_to_people = [
+            "it was removed from it",
+            "of another swarm",
+            "the inventory wants no manager there",
+        ];
+        let is_left = |why: &str| left_to_people.iter().any(|known| why.contains(known));
+        let orphan = plan.refusals.iter().all(|refusal| is_left(&refusal.why));
         lost || orphan
     }
 

@@ -248,6 +248,10 @@ impl Work<'_> {
             });
             return None;
         };
+        // A living manager is spared only when those that are on their way are back.
+        if node.manager.is_some() && is_heard(node) && self.waits_for_engine(host, up) {
+            return None;
+        }
         let leaver = Leaver {
             name: &node.hostname,
             node,
