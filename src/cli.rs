@@ -16,6 +16,7 @@ pub mod man;
 pub mod node;
 pub mod plan;
 pub mod reboot;
+pub mod reset;
 pub mod schema;
 pub mod ssh;
 pub mod status;
@@ -142,6 +143,8 @@ pub enum Command {
     Upgrade(upgrade::UpgradeArgs),
     /// Reboot hosts one after the other, with their work moved away first
     Reboot(reboot::RebootArgs),
+    /// Take the whole swarm apart
+    Reset(reset::ResetArgs),
     /// Run a command on hosts
     Exec(exec::ExecArgs),
     /// Open a shell on a host
@@ -245,6 +248,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Log(args) => log::run(&args, global, printer),
         Command::Upgrade(args) => upgrade::run(&args, global, printer),
         Command::Reboot(args) => reboot::run(&args, global, printer),
+        Command::Reset(args) => reset::run(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),
         Command::Docker(args) => docker::run(&args, global, printer),

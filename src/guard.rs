@@ -26,6 +26,7 @@ pub fn check(
     refusals.extend(destruction(plan, inventory));
     refusals.extend(devices(plan, gathered));
     refusals.extend(one_machine(plan, inventory, gathered));
+    refusals.extend(dissolution(plan, inventory, gathered));
     if let Swarm::Up(up) = seen {
         refusals.extend(raft::check(plan, up));
         refusals.extend(identity(plan, gathered, up));
@@ -48,6 +49,55 @@ fn second_swarm(plan: &Plan, seen: &Swarm) -> Option<Refusal> {
         why: format!("the plan makes {count} new swarms where {allowed} may be made"),
         hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
     })
+}
+
+/// A manager leaves by force only where the whole swarm is taken apart: by a plan that does nothing
+/// else, and leaves out no host that says that it is in a swarm.
+fn dissolution(plan: &Plan, inventory: &Inventory, gathered: &Gathered) -> Vec<Refusal> {
+    let leaves = |change: &&Change| {
+        let leave = |step: &Step| matches!(step, Step::Docker(DockerCall::SwarmLeave { .. }));
+        change.steps.iter().all(leave)
+    };
+    let forced = plan.changes.iter().any(|change| {
+        let force = |step: &Step| {
+            matches!(
+                step,
+                Step::Docker(DockerCall::SwarmLeave { force: true, .. })
+            )
+        };
+        change.steps.iter().any(force)
+    });
+    if !forced {
+        return Vec::new();
+    }
+    let leaving: Vec<&str> = plan
+        .changes
+        .iter()
+        .filter(leaves)
+        .map(|change| change.host.as_str())
+        .collect();
+    let stays = inventory.members().filter(|host| {
+        let facts = gathered
+            .get(&host.name)
+            .and_then(|facts| facts.as_ref().ok());
+        let member = facts.is_some_and(|facts| facts.swarm.value().is_some());
+        member && !leaving.contains(&host.name.as_str())
+    });
+    let mut refusals: Vec<Refusal> = stays
+        .map(|host| Refusal {
+            host: Some(host.name.clone()),
+            why: "managers leave by force, and it would stay behind".to_owned(),
+            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
+        })
+        .collect();
+    if leaving.len() < plan.changes.len() {
+        refusals.push(Refusal {
+            host: None,
+            why: "managers leave by force, and that is not all that the plan does".to_owned(),
+            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
+        });
+    }
+    refusals
 }
 
 /// Nothing is erased but the one device that the command line named, by a change that does nothing
@@ -221,7 +271,7 @@ fn identity(plan: &Plan, gathered: &Gathered, up: &Up) -> Vec<Refusal> {
                         id: None,
                         role: Some(_),
                         ..
-                    } | DockerCall::SwarmLeave { .. }
+                    } | DockerCall::SwarmLeave { force: false, .. }
                 )
             )
         });
@@ -258,7 +308,9 @@ fn named(step: &Step) -> Option<&str> {
         Step::Docker(DockerCall::NodeUpdate { id, .. } | DockerCall::Drain { id, .. }) => {
             id.as_deref()
         }
-        Step::Docker(DockerCall::SwarmLeave { id } | DockerCall::NodeRemove { id, .. }) => Some(id),
+        Step::Docker(
+            DockerCall::SwarmLeave { id, force: false } | DockerCall::NodeRemove { id, .. },
+        ) => Some(id),
         _ => None,
     }
 }

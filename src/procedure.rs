@@ -4,6 +4,7 @@
 mod node;
 mod rebalance;
 mod reboot;
+mod reset;
 mod rolling;
 mod upgrade;
 
@@ -41,6 +42,8 @@ pub enum Procedure {
         /// How long to wait after each node, in seconds.
         pause: u32,
     },
+    /// Take the whole swarm apart.
+    Reset,
     /// Boot the selected hosts anew, one after the other.
     Reboot {
         /// The boot that each of them ran before: one that runs another is done.
@@ -79,6 +82,9 @@ impl Procedure {
             Self::Up { prune } => plan::build_and_prune(inventory, gathered, selected, *prune),
             Self::Node(procedure) => guarded(inventory, gathered, |plan, seen| {
                 node::plan(plan, inventory, gathered, seen, procedure);
+            }),
+            Self::Reset => guarded(inventory, gathered, |plan, seen| {
+                reset::plan(plan, inventory, gathered, seen);
             }),
             Self::Rebalance { services } => guarded(inventory, gathered, |plan, seen| {
                 rebalance::plan(plan, seen, services);

@@ -13,6 +13,7 @@ use skep::inventory::{
     Advertise, Availability, Docker, Host, Inventory, Lab, LabDriver, Provider, Role, Ssh, Swarm,
 };
 use skep::plan::{DockerCall, Outlook, Plan, Step};
+use skep::procedure::Procedure;
 
 fn host(name: String, role: Role) -> Host {
     Host {
@@ -338,6 +339,48 @@ fn an_election_is_waited_for() {
         assert!(report.is_done(), "{report:#?}");
         assert_healthy(&fleet, &inventory);
     });
+}
+
+/// A swarm is taken apart as a whole or not at all, also one that has lost its quorum; and `up` makes a
+/// new one afterwards.
+#[test]
+fn a_swarm_is_taken_apart_as_a_whole() {
+    let mut inventory = inventory(3, 2);
+    let fleet = SimFleet::new(World::fresh(&inventory), Faults::default(), 15);
+    paused(async move {
+        converge(&fleet, &inventory).await;
+        fleet.with(|world| world.hosts.get_mut("m2").unwrap().up = false);
+        let why = |plan: &Plan| plan.refusals[0].why.clone();
+        let refused = reset(&fleet, &inventory).await;
+        assert!(why(&refused).contains("would stay a node of a swarm that is no more"));
+        fleet.with(|world| world.hosts.get_mut("m3").unwrap().up = false);
+        inventory.all_optional();
+        let plan = reset(&fleet, &inventory).await;
+        let order: Vec<&str> = plan.changes.iter().map(|it| it.host.as_str()).collect();
+        assert_eq!(order, ["w1", "w2", "m1"]);
+        assert!(apply(&fleet, &plan).await.is_done());
+        assert!(reset(&fleet, &inventory).await.is_empty());
+
+        // The others still believe in it; when all are back and have left, there is room for a new one.
+        fleet.with(|world| {
+            for host in world.hosts.values_mut() {
+                host.up = true;
+            }
+        });
+        let plan = reset(&fleet, &inventory).await;
+        assert!(apply(&fleet, &plan).await.is_done());
+        fleet.with(|world| {
+            assert!(world.hosts.values().all(|host| host.member.is_none()));
+            world.clusters.clear();
+        });
+        converge(&fleet, &inventory).await;
+        assert_healthy(&fleet, &inventory);
+    });
+}
+
+async fn reset(fleet: &SimFleet, inventory: &Inventory) -> Plan {
+    let gathered = skep::gather::gather(fleet, &inventory.hosts, &[], &|_| {}).await;
+    Procedure::Reset.plan(inventory, &gathered, &BTreeSet::new())
 }
 
 fn inits(plan: &Plan) -> bool {

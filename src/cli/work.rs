@@ -19,7 +19,7 @@ use crate::ui::{Printer, diff, interrupt, plan as show, prompt, text};
 use super::audit::Audit;
 use super::cluster::{Cluster, Emit, Follow};
 use super::lock::{self, Break};
-use super::wipe;
+use super::{reset, wipe};
 
 /// The options of every verb that changes something.
 #[derive(Debug, Clone, Default, Args)]
@@ -61,6 +61,8 @@ pub(super) struct Work<'a> {
     pub(super) follow: Follow<'a>,
     pub(super) printer: &'a Printer,
     verb: &'static str,
+    /// What was typed on the command line for a procedure that wants the cluster's name.
+    pub(super) typed: Option<String>,
     /// What the managers are told of it.
     pub(super) audit: Audit<'a>,
     began: std::time::Instant,
@@ -97,6 +99,7 @@ impl<'a> Work<'a> {
             follow,
             printer,
             verb,
+            typed: None,
             audit: Audit::new(verb.to_owned(), printer),
             began: std::time::Instant::now(),
             alone_here,
@@ -245,6 +248,9 @@ impl<'a> Work<'a> {
             .all(|change| made.contains(&change.host))
         {
             return Ok(());
+        }
+        if self.procedure == Procedure::Reset {
+            return reset::confirm(&plan.cluster, self.typed.as_deref());
         }
         let changes = text::count(plan.changes.len(), "change");
         if prompt::confirm(&format!("Make {changes}?"), self.args.yes)? {

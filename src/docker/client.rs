@@ -214,9 +214,9 @@ impl Docker {
             .await
     }
 
-    /// Leaves the swarm, without force: the engine refuses it on a manager.
-    pub async fn leave(&self) -> Result<(), DockerError> {
-        let options = LeaveSwarmOptionsBuilder::new().force(false).build();
+    /// Leaves the swarm; without `force` the engine refuses it on a manager.
+    pub async fn leave(&self, force: bool) -> Result<(), DockerError> {
+        let options = LeaveSwarmOptionsBuilder::new().force(force).build();
         self.bollard(DEADLINE, async |docker| {
             docker.leave_swarm(Some(options)).await
         })

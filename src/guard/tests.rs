@@ -342,3 +342,45 @@ fn a_node_that_the_managers_do_not_list_is_not_touched() {
         ["`m1/it` is about node n9, which the managers do not list"]
     );
 }
+
+#[test]
+fn managers_leave_by_force_only_where_all_leave() {
+    let leave = |host: &str| {
+        change(
+            host,
+            Step::Docker(DockerCall::SwarmLeave {
+                id: "n1".to_owned(),
+                force: true,
+            }),
+        )
+    };
+    let facts = || HostFacts {
+        swarm: Known::Value(crate::facts::LocalSwarm::default()),
+        ..HostFacts::default()
+    };
+    let gathered = Gathered::from([
+        ("m1".to_owned(), Ok(facts())),
+        ("m2".to_owned(), Ok(facts())),
+    ]);
+    let why = |changes: Vec<Change>| {
+        let plan = Plan {
+            changes,
+            ..Plan::default()
+        };
+        let refusals = check(&plan, &inventory(), &gathered, &known(3, 3));
+        refusals
+            .into_iter()
+            .map(|refusal| refusal.why)
+            .collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(why(vec![leave("m1"), leave("m2")]), none);
+    assert_eq!(
+        why(vec![leave("m1")]),
+        ["managers leave by force, and it would stay behind"]
+    );
+    assert_eq!(
+        why(vec![leave("m1"), leave("m2"), join("w1", Role::Worker)]),
+        ["managers leave by force, and that is not all that the plan does"]
+    );
+}

@@ -109,7 +109,7 @@ pub(super) async fn call(
             let deadline = Duration::from_secs(u64::from(*deadline));
             super::drain::drain(live, host, managers, id.as_deref(), deadline, output).await
         }
-        DockerCall::SwarmLeave { id } => leave(&docker, id).await,
+        DockerCall::SwarmLeave { id, force } => leave(&docker, id, *force).await,
         DockerCall::NodeRemove {
             managers,
             id,
@@ -191,7 +191,7 @@ async fn join_and_settle(docker: &Docker, join: &SwarmJoin) -> Result<(), Fault>
         let Some(error) = given_up(docker).await? else {
             return Ok(());
         };
-        docker.leave().await.map_err(|error| fault(&error))?;
+        docker.leave(false).await.map_err(|error| fault(&error))?;
         tries -= 1;
         if tries == 0 {
             let why = format!("the engine gave up joining {JOIN_TRIES} times: {error}");
@@ -281,16 +281,16 @@ fn bears_one_less(manager: &Manager, id: &str) -> Result<(), Fault> {
     }
 }
 
-/// Leaves the swarm as the node `id`; the engine refuses it on a manager.
-async fn leave(docker: &Docker, id: &str) -> Result<(), Fault> {
+/// Leaves the swarm as the node `id`; without `force` not as a manager.
+async fn leave(docker: &Docker, id: &str, force: bool) -> Result<(), Fault> {
     match docker.swarm_local().await.map_err(|error| fault(&error))? {
         Known::Absent => Ok(()),
-        Known::Value(local) if local.node_id == id && local.control => Err(Fault::new(
+        Known::Value(local) if local.node_id == id && local.control && !force => Err(Fault::new(
             FaultKind::Refused,
             "the host says that it is still a manager",
         )),
         Known::Value(local) if local.node_id == id => {
-            docker.leave().await.map_err(|error| fault(&error))
+            docker.leave(force).await.map_err(|error| fault(&error))
         }
         Known::Value(local) => Err(Fault::new(
             FaultKind::Refused,
@@ -327,7 +327,7 @@ async fn is_joined(docker: &Docker, manager: &Manager) -> Result<bool, Fault> {
         Known::Value(local) if local.state == "pending" => Ok(true),
         // One that was given up: no swarm is left by clearing it.
         Known::Value(local) if local.state == "error" && local.node_id.is_empty() => {
-            docker.leave().await.map_err(|error| fault(&error))?;
+            docker.leave(false).await.map_err(|error| fault(&error))?;
             Ok(false)
         }
         Known::Value(local) if manager.nodes.iter().any(|node| node.id == local.node_id) => {

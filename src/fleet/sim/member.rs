@@ -132,7 +132,7 @@ impl World {
                 self.place_tasks(&cluster);
                 Ok(())
             }
-            DockerCall::SwarmLeave { id } => self.leave(name, id),
+            DockerCall::SwarmLeave { id, force } => self.leave(name, id, *force),
             DockerCall::NodeRemove {
                 managers,
                 id,
@@ -210,14 +210,14 @@ impl World {
         node.ok_or_else(|| fail("no such node"))
     }
 
-    fn leave(&mut self, name: &str, id: &str) -> Result<(), Fault> {
+    fn leave(&mut self, name: &str, id: &str, force: bool) -> Result<(), Fault> {
         match self.member(name) {
             Err(_) => Ok(()),
             Ok((cluster, own)) if own == id => {
-                if self.node(&cluster, id).is_ok_and(|node| node.raft) {
+                if !force && self.node(&cluster, id).is_ok_and(|node| node.raft) {
                     return Err(fail("the host says that it is still a manager"));
                 }
-                if self.has_tasks_to_lose(name) {
+                if !force && self.has_tasks_to_lose(name) {
                     self.tasks_lost_by.push(format!("{name}: leave"));
                 }
                 self.host(name)?.member = None;

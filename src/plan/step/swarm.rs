@@ -71,10 +71,12 @@ pub enum DockerCall {
         /// How long it may take, in seconds.
         deadline: u32,
     },
-    /// Makes this host leave its swarm, if it still is this node and no manager; never by force.
+    /// Makes this host leave its swarm, if it still is this node.
     SwarmLeave {
         /// The NodeID that it must have.
         id: String,
+        /// Also as a manager, with its vote: only where all leave.
+        force: bool,
     },
     /// Takes a node that is not in raft out of the managers' list. Well if it is not there.
     NodeRemove {
@@ -215,19 +217,18 @@ impl fmt::Display for DockerCall {
                     "drain {node} and wait up to {deadline} s until its tasks run elsewhere"
                 )
             }
-            Self::SwarmLeave { id } => write!(f, "leave the swarm, if this is still node {id}"),
+            Self::SwarmLeave { id, force } => {
+                let how = if *force { " by force" } else { "" };
+                write!(f, "leave the swarm{how}, if this is still node {id}")
+            }
             Self::NodeRemove { id, alive, .. } => {
                 let how = if *alive { ", by force" } else { "" };
                 write!(f, "take node {id} out of the list of nodes{how}")
             }
-            Self::Rebalance { services, deadline } if services.is_empty() => {
-                write!(
-                    f,
-                    "place the tasks of all uneven services anew, each within {deadline} s"
-                )
-            }
             Self::Rebalance { services, deadline } => {
-                let names = services.join(", ");
+                let all = "all uneven services".to_owned();
+                let names = Some(services.join(", ")).filter(|names| !names.is_empty());
+                let names = names.unwrap_or(all);
                 write!(
                     f,
                     "place the tasks of {names} anew, each within {deadline} s"

@@ -89,7 +89,10 @@ impl Leaver<'_> {
             steps.extend(self.demote());
         }
         if self.answers {
-            steps.push(Step::Docker(DockerCall::SwarmLeave { id: id.clone() }));
+            steps.push(Step::Docker(DockerCall::SwarmLeave {
+                id: id.clone(),
+                force: false,
+            }));
             steps.push(Step::Wait {
                 condition: Condition::Gone {
                     managers: managers.clone(),
