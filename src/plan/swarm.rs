@@ -23,10 +23,6 @@ use super::{Change, ChangeId, Condition, Diff, DockerCall, Lane, Outlook, Plan, 
 /// slow line takes minutes.
 const MEMBER_SECONDS: u32 = 180;
 
-/// How long a node may take to hear who the managers are. It is told at once where its session is
-/// well, and begins a new one within some heartbeats of 5 s where that was with a former manager.
-const KNOWN_SECONDS: u32 = 120;
-
 /// Adds the changes of membership to `plan`.
 pub(super) fn plan(
     plan: &mut Plan,
@@ -326,16 +322,6 @@ pub(crate) fn wait_member(role: Role, managers: &[String]) -> Step {
             managers: managers.to_vec(),
         },
         deadline: MEMBER_SECONDS,
-    }
-}
-
-/// Waits until a node may be promoted.
-pub(crate) fn wait_known(managers: &[String]) -> Step {
-    Step::Wait {
-        condition: Condition::KnowsManagers {
-            managers: managers.to_vec(),
-        },
-        deadline: KNOWN_SECONDS,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::facts::Node;
 use crate::inventory::{Availability, Host, Inventory, Role};
 use crate::plan::swarm::leave::{self, Leaver};
-use crate::plan::swarm::{availability_name, wait_known, wait_member};
+use crate::plan::swarm::{availability_name, wait_member};
 use crate::plan::{Change, ChangeId, Diff, DockerCall, Lane, Outlook, Plan, Refusal, Risk, Step};
 use crate::quorum;
 use crate::resource::Draft;
@@ -397,7 +397,6 @@ fn promotion(leaver: &Leaver<'_>) -> Option<Draft> {
         format!("promote {} to manager", leaver.name),
         vec![diff],
         vec![
-            wait_known(leaver.managers),
             Step::Docker(call),
             wait_member(Role::Manager, leaver.managers),
         ],

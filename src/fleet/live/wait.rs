@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::docker::Docker;
 use crate::facts::Node;
 use crate::fleet::{Fault, FaultKind};
 use crate::inventory::Role;
@@ -71,7 +70,62 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
             let version = docker.version().await;
             version.map(|_| None).map_err(|error| fault(&error))
         }
-        Condition::Member { role, managers } => member(live, &docker, *role, managers).await,
+        Condition::Member { role, managers } => {
+            let local = match docker.swarm_local().await.map_err(|error| fault(&error))? {
+                Known::Value(local) => local,
+                Known::Absent => return Ok(Some("the host is in no swarm".to_owned())),
+                other => {
+                    let why = other.why_unknown().unwrap_or("no answer");
+                    return Ok(Some(why.to_owned()));
+                }
+            };
+            if local.state == "locked" {
+                return Err(Fault::new(FaultKind::Refused, "the host's swarm state is locked")
+                    .hint("Unlock it with `docker swarm unlock` on the host, then run the command again."));
+            }
+            // Of a node that was just promoted the engine tries again by itself, more and more slowly:
+            // for a moment it may ask a manager that is none any more. One that gave up a join does
+            // not, and that comes out at the deadline.
+            if local.state == "error" && local.node_id.is_empty() {
+                let error = &local.error;
+                return Ok(Some(format!("the engine cannot take its place: {error}")));
+            }
+            if local.state != "active" {
+                let error = if local.error.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", local.error)
+                };
+                return Ok(Some(format!(
+                    "the host says that it is {}{error}",
+                    local.state
+                )));
+            }
+            if local.control != (*role == Role::Manager) {
+                let is = if local.control {
+                    "a manager"
+                } else {
+                    "no manager"
+                };
+                return Ok(Some(format!("the host says that it is {is}")));
+            }
+            let manager = healthy(live, managers, None).await?;
+            let Some(node) = manager.nodes.iter().find(|node| node.id == local.node_id) else {
+                return Ok(Some("the managers do not list it yet".to_owned()));
+            };
+            if node.state != "ready" {
+                return Ok(Some(format!("the managers say that it is {}", node.state)));
+            }
+            let reachable = node.manager.as_ref().map(|raft| raft.reachable);
+            Ok(match (role, reachable) {
+                (Role::Manager, None) => Some("it is not in raft yet".to_owned()),
+                (Role::Manager, Some(false)) => {
+                    Some("the other managers do not reach it".to_owned())
+                }
+                (Role::Worker | Role::None, Some(_)) => Some("it is still in raft".to_owned()),
+                _ => None,
+            })
+        }
         Condition::Spared { managers } => {
             let id = node_id(&docker).await?;
             let manager = healthy(live, managers, None).await?;
@@ -85,7 +139,6 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
                 format!("managers {total}, reachable {reachable}, majority {majority}")
             }))
         }
-        Condition::KnowsManagers { managers } => knows(live, &docker, managers).await,
         Condition::OutOfRaft { managers, id } => {
             let manager = healthy(live, managers, None).await?;
             let listed = manager.nodes.iter().find(|node| node.id == *id);
@@ -107,94 +160,4 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
             Ok(listed.map(|node| format!("the managers say that it is {}", node.state)))
         }
     }
-}
-
-/// Whether the host's node is ready in its role.
-async fn member(
-    live: &Live,
-    docker: &Docker,
-    role: Role,
-    managers: &[String],
-) -> Result<Option<String>, Fault> {
-    let local = match docker.swarm_local().await.map_err(|error| fault(&error))? {
-        Known::Value(local) => local,
-        Known::Absent => return Ok(Some("the host is in no swarm".to_owned())),
-        other => {
-            let why = other.why_unknown().unwrap_or("no answer");
-            return Ok(Some(why.to_owned()));
-        }
-    };
-    if local.state == "locked" {
-        return Err(
-            Fault::new(FaultKind::Refused, "the host's swarm state is locked").hint(
-                "Unlock it with `docker swarm unlock` on the host, then run the command again.",
-            ),
-        );
-    }
-    // Of a node that was just promoted the engine tries again by itself, more and more slowly:
-    // for a moment it may ask a manager that is none any more. One that gave up a join does
-    // not, and that comes out at the deadline.
-    if local.state == "error" && local.node_id.is_empty() {
-        let error = &local.error;
-        return Ok(Some(format!("the engine cannot take its place: {error}")));
-    }
-    if local.state != "active" {
-        let error = if local.error.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", local.error)
-        };
-        return Ok(Some(format!(
-            "the host says that it is {}{error}",
-            local.state
-        )));
-    }
-    if local.control != (role == Role::Manager) {
-        let is = if local.control {
-            "a manager"
-        } else {
-            "no manager"
-        };
-        return Ok(Some(format!("the host says that it is {is}")));
-    }
-    let manager = healthy(live, managers, None).await?;
-    let Some(node) = manager.nodes.iter().find(|node| node.id == local.node_id) else {
-        return Ok(Some("the managers do not list it yet".to_owned()));
-    };
-    if node.state != "ready" {
-        return Ok(Some(format!("the managers say that it is {}", node.state)));
-    }
-    let reachable = node.manager.as_ref().map(|raft| raft.reachable);
-    Ok(match (role, reachable) {
-        (Role::Manager, None) => Some("it is not in raft yet".to_owned()),
-        (Role::Manager, Some(false)) => Some("the other managers do not reach it".to_owned()),
-        (Role::Worker | Role::None, Some(_)) => Some("it is still in raft".to_owned()),
-        _ => None,
-    })
-}
-
-/// Whether the host's node knows none but the managers of today.
-async fn knows(live: &Live, docker: &Docker, managers: &[String]) -> Result<Option<String>, Fault> {
-    let Known::Value(local) = docker.swarm_local().await.map_err(|error| fault(&error))? else {
-        return Ok(Some("the host is in no swarm".to_owned()));
-    };
-    let manager = healthy(live, managers, None).await?;
-    let manages = |id: &str| {
-        let listed = manager.nodes.iter().find(|node| node.id == id);
-        listed.is_some_and(|node| node.manager.is_some())
-    };
-    let known = &local.remote_managers;
-    let former: Vec<&str> = known
-        .iter()
-        .filter(|(id, _)| !manages(id))
-        .map(|(_, address)| address.as_str())
-        .collect();
-    Ok(match (known.is_empty(), &former[..]) {
-        (true, _) => Some("it knows no manager".to_owned()),
-        (_, []) => None,
-        _ => Some(format!(
-            "it still takes {} for a manager",
-            former.join(", ")
-        )),
-    })
 }

@@ -17,7 +17,7 @@ impl World {
     pub(super) fn wait(&mut self, name: &str, condition: &Condition) -> Result<(), Fault> {
         let host = self.host(name)?;
         match condition {
-            Condition::Login | Condition::KnowsManagers { .. } => Ok(()),
+            Condition::Login => Ok(()),
             Condition::Engine if host.engine_runs => Ok(()),
             Condition::Spared { .. } => {
                 let (cluster, _) = self.member(name)?;

@@ -134,14 +134,6 @@ pub enum Condition {
         /// Hosts of the inventory that are managers by then, best first.
         managers: Vec<String>,
     },
-    /// The host's node knows no managers but those of today. A node is told who they are while it
-    /// works; one that is promoted before it has heard of a change asks a former manager to let it
-    /// into raft, fails, and never asks another (seen with Engine 20.10 in a lab: `can't initialize
-    /// raft node`).
-    KnowsManagers {
-        /// Hosts of the inventory that are managers by then, best first.
-        managers: Vec<String>,
-    },
     /// A node is not in raft any more: the managers say so and, where it is the host's own node, the
     /// host too.
     OutOfRaft {
@@ -273,7 +265,6 @@ impl fmt::Display for Condition {
                 write!(f, "the node is a ready {role}")
             }
             Self::Spared { .. } => f.write_str("the other managers are a majority without it"),
-            Self::KnowsManagers { .. } => f.write_str("the node knows who the managers are"),
             Self::OutOfRaft { id, .. } => write!(f, "node {id} is out of raft"),
             Self::Gone { id, .. } => write!(f, "the managers do not hear from node {id}"),
         }

@@ -8,7 +8,7 @@ use crate::plan::{Diff, DockerCall, Lane, Risk, Step};
 use crate::resource::Draft;
 use crate::swarm::Up;
 
-use super::{Work, wait_known, wait_member};
+use super::{Work, wait_member};
 
 impl<'a> Work<'a> {
     /// Labels and availability of a node that is about to be made.
@@ -87,15 +87,14 @@ impl<'a> Work<'a> {
                 .collect();
             what.push(format!("label {}", pairs.join(" ")));
         }
-        let mut steps: Vec<Step> = role.iter().map(|_| wait_known(managers)).collect();
-        steps.push(Step::Docker(DockerCall::NodeUpdate {
+        let mut steps = vec![Step::Docker(DockerCall::NodeUpdate {
             managers: managers.to_vec(),
             id: None,
             role,
             availability,
             labels: labels.clone(),
             unlabel: BTreeSet::new(),
-        }));
+        })];
         if role.is_some() {
             steps.push(wait_member(Role::Manager, managers));
         }
