@@ -66,7 +66,7 @@ impl World {
     /// Runs the binary to its end.
     pub(crate) fn skep(&self, inventory: &str, arguments: &[&str]) -> Ran {
         self.start(inventory, arguments)
-            .ends_within(Duration::from_mins(15))
+            .ends_within(Duration::from_mins(25))
     }
 
     /// Starts the binary.
