@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::life::{ALL, is_healthy, label_of};
 use super::world::World;
 
-/// The inventory that the verbs edit.
-const FILE: &str = "nodes.toml";
+/// The inventory that the verbs edit: the one that the lab was made from.
+const FILE: &str = "lab.toml";
 
 fn yes<'a>(verb: &[&'a str]) -> Vec<&'a str> {
     [&["node"], verb, &["--yes"]].concat()
