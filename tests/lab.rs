@@ -57,7 +57,6 @@ fn a_swarm_is_made_and_grows_and_bears_trouble() {
             ("roles", nodes::roles),
             ("nodes come and go", nodes::come_and_go),
             ("a dead manager is replaced", nodes::replace_dead),
-            ("a host cut off in the middle of verbs", nodes::cut_off),
         ],
     );
 }
