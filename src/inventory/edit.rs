@@ -19,6 +19,8 @@ use toml_edit::{Table, Value};
 
 use self::document::Document;
 use self::entry::Found;
+pub use super::range::is_range;
+
 use super::diagnostic::Diagnostic;
 use super::read::At;
 use super::{Role, names, range, source};
@@ -229,11 +231,6 @@ pub fn rename_or_replace(text: &str, old: &str, new: &NewHost) -> Result<String,
         }
         Ok(())
     })
-}
-
-/// Whether a name stands for several hosts.
-pub fn is_range(name: &str) -> bool {
-    range::is_range(name)
 }
 
 /// Whether `after` is sound, or at least no worse than `before`: every error of it was there

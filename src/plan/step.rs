@@ -13,6 +13,7 @@ use super::nfs::NfsStep;
 
 pub(crate) use storage::bytes;
 pub use storage::{DeviceId, StorageCall};
+pub(crate) use swarm::availability_name;
 pub use swarm::{Condition, DockerCall};
 
 /// One thing to do on one host. No step holds a secret: the interpreter fetches what it needs when

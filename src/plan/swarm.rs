@@ -6,8 +6,6 @@ mod node;
 mod refuse;
 mod restart;
 
-pub(crate) use node::availability_name;
-
 use std::collections::BTreeMap;
 
 use crate::inventory::{Host, Inventory, Role};

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::Node;
 use crate::inventory::{Availability, Host, Inventory, Role};
+use crate::plan::step::availability_name;
 use crate::plan::swarm::leave::{self, Leaver};
-use crate::plan::swarm::{availability_name, wait_member};
+use crate::plan::swarm::wait_member;
 use crate::plan::{Change, ChangeId, Diff, DockerCall, Lane, Outlook, Plan, Refusal, Risk, Step};
 use crate::quorum;
 use crate::resource::Draft;

@@ -203,7 +203,9 @@ impl fmt::Display for DockerCall {
                 }
                 let mut what = Vec::new();
                 what.extend(role.map(|role| format!(" role {}", role_name(role))));
-                what.extend(availability.map(|it| format!(" availability {}", name_of(it))));
+                what.extend(
+                    availability.map(|it| format!(" availability {}", availability_name(it))),
+                );
                 what.extend(labels.iter().map(|(k, v)| format!(" label {k}={v}")));
                 what.extend(unlabel.iter().map(|label| format!(" no label {label}")));
                 f.write_str(&what.join(","))
@@ -226,9 +228,8 @@ impl fmt::Display for DockerCall {
                 write!(f, "take node {id} out of the list of nodes{how}")
             }
             Self::Rebalance { services, deadline } => {
-                let all = "all uneven services".to_owned();
                 let names = Some(services.join(", ")).filter(|names| !names.is_empty());
-                let names = names.unwrap_or(all);
+                let names = names.unwrap_or_else(|| "all uneven services".to_owned());
                 write!(
                     f,
                     "place the tasks of {names} anew, each within {deadline} s"
@@ -271,7 +272,8 @@ impl fmt::Display for Condition {
     }
 }
 
-fn name_of(availability: Availability) -> &'static str {
+/// An availability, as Docker and the inventory call it.
+pub(crate) fn availability_name(availability: Availability) -> &'static str {
     match availability {
         Availability::Active => "active",
         Availability::Pause => "pause",

@@ -9,6 +9,7 @@ use crate::resource::Draft;
 use crate::swarm::Up;
 
 use super::{Work, wait_member};
+use crate::plan::step::availability_name;
 
 impl<'a> Work<'a> {
     /// Labels and availability of a node that is about to be made.
@@ -193,13 +194,5 @@ impl<'a> Work<'a> {
                 "`{name}` of the inventory differs from the swarm's, which was fixed when it was made"
             ));
         }
-    }
-}
-
-pub(crate) fn availability_name(availability: Availability) -> &'static str {
-    match availability {
-        Availability::Active => "active",
-        Availability::Pause => "pause",
-        Availability::Drain => "drain",
     }
 }
