@@ -20,11 +20,13 @@ use super::event::{Event, Outcome};
 /// try. Every step may be repeated: it finds what it did before.
 const RETRIES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
 
-/// The same for a step that found the managers without a leader. An election takes some seconds, and
-/// up to 20 s where a manager that was away comes back into it.
-const ELECTIONS: [Duration; 3] = [
+/// The same for a step that found the managers without a leader, or with one that has not heard from
+/// its nodes. An election takes some seconds, and up to 20 s where a manager that was away comes back
+/// into it; a node that does not report to the new leader is called down after 30 s.
+const ELECTIONS: [Duration; 4] = [
     Duration::from_secs(3),
     Duration::from_secs(7),
+    Duration::from_secs(15),
     Duration::from_secs(15),
 ];
 

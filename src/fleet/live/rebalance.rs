@@ -91,13 +91,13 @@ async fn settled(docker: &Docker, id: &str, deadline: Duration) -> Result<(), Fa
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
     use crate::inventory::Role;
 
-    fn node(id: &str, availability: Availability) -> Node {
+    pub(in crate::fleet::live) fn node(id: &str, availability: Availability) -> Node {
         Node {
             id: id.to_owned(),
             hostname: id.to_owned(),

@@ -99,7 +99,7 @@ pub(super) async fn call(
                 Some(id) => id.clone(),
                 None => node_id(&docker).await?,
             };
-            update(&healthy(live, managers, None).await?, &id, &change).await
+            update(&settled(live, managers).await?, &id, &change).await
         }
         DockerCall::Drain {
             managers,
@@ -303,7 +303,7 @@ async fn leave(docker: &Docker, id: &str, force: bool) -> Result<(), Fault> {
 /// Takes a node off the list; never one in raft, whose vote would stay, and one that the managers
 /// still hear from only when that is meant.
 async fn remove(live: &Live, managers: &[String], id: &str, alive: bool) -> Result<(), Fault> {
-    let manager = healthy(live, managers, None).await?;
+    let manager = settled(live, managers).await?;
     let Some(node) = manager.nodes.iter().find(|node| node.id == id) else {
         return Ok(());
     };
@@ -311,8 +311,8 @@ async fn remove(live: &Live, managers: &[String], id: &str, alive: bool) -> Resu
         let why = format!("node {id} is still in raft");
         return Err(Fault::new(FaultKind::Refused, why).hint("Demote it first."));
     }
-    if node.state == "ready" && !alive {
-        let why = format!("node {id} is ready: the managers hear from it");
+    if node.state != "down" && !alive {
+        let why = format!("node {id} is {}, not down", node.state);
         return Err(Fault::new(FaultKind::Refused, why));
     }
     let removed = manager.docker.node_remove(id, true).await;
@@ -367,6 +367,27 @@ pub(super) async fn healthy(
         FaultKind::NoQuorum,
         format!("no manager with quorum answers ({})", said.join("; ")),
     ))
+}
+
+/// A manager with quorum whose leader has heard from its nodes.
+pub(super) async fn settled(live: &Live, managers: &[String]) -> Result<Manager, Fault> {
+    let manager = healthy(live, managers, None).await?;
+    let nodes = unheard(&manager.nodes);
+    if nodes.is_empty() {
+        return Ok(manager);
+    }
+    Err(Fault::new(
+        FaultKind::NoQuorum,
+        format!("the new leader has not heard from {} yet", nodes.join(", ")),
+    ))
+}
+
+/// The nodes of which a leader that was just elected knows nothing: all are `unknown` until they
+/// report to it, and `down` when they have not within half a minute (swarmkit's dispatcher). Until
+/// then nobody can tell where tasks could run or which node is dead.
+fn unheard(nodes: &[Node]) -> Vec<&str> {
+    let unknown = nodes.iter().filter(|node| node.state == "unknown");
+    unknown.map(|node| node.hostname.as_str()).collect()
 }
 
 async fn ask(live: &Live, name: &str, cluster_id: Option<&str>) -> Result<Manager, Fault> {
@@ -468,5 +489,26 @@ pub(super) fn fault(error: &DockerError) -> Fault {
         }
         DockerError::Refused(_) => fault.hint("Look at `systemctl status docker` on the host."),
         _ => fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::live::rebalance::tests::node;
+    use crate::inventory::Availability;
+
+    /// Right after an election the rows of all nodes read `unknown`, that of the new leader too.
+    #[test]
+    fn a_new_leader_has_to_hear_from_its_nodes_first() {
+        let mut nodes = [
+            node("m1", Availability::Active),
+            node("w1", Availability::Active),
+        ];
+        assert_eq!(unheard(&nodes), [""; 0]);
+        nodes[0].state = "unknown".to_owned();
+        assert_eq!(unheard(&nodes), ["m1"]);
+        nodes[0].state = "down".to_owned();
+        assert_eq!(unheard(&nodes), [""; 0]);
     }
 }

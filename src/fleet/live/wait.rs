@@ -13,7 +13,7 @@ use crate::quorum::{majority, may_spare};
 use crate::swarm::raft;
 
 use super::Live;
-use super::swarm::{fault, healthy, node_id};
+use super::swarm::{fault, node_id, settled};
 
 /// The pauses between questions: quick at first, for what is a matter of a second, then patient.
 const PAUSES: [Duration; 5] = [
@@ -109,7 +109,7 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
                 };
                 return Ok(Some(format!("the host says that it is {is}")));
             }
-            let manager = healthy(live, managers, None).await?;
+            let manager = settled(live, managers).await?;
             let Some(node) = manager.nodes.iter().find(|node| node.id == local.node_id) else {
                 return Ok(Some("the managers do not list it yet".to_owned()));
             };
@@ -128,7 +128,7 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
         }
         Condition::Spared { managers } => {
             let id = node_id(&docker).await?;
-            let manager = healthy(live, managers, None).await?;
+            let manager = settled(live, managers).await?;
             let (total, reachable) = raft(&manager.nodes);
             let counts = |node: &Node| {
                 node.id == id && node.manager.as_ref().is_some_and(|raft| raft.reachable)
@@ -140,7 +140,7 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
             }))
         }
         Condition::OutOfRaft { managers, id } => {
-            let manager = healthy(live, managers, None).await?;
+            let manager = settled(live, managers).await?;
             let listed = manager.nodes.iter().find(|node| node.id == *id);
             if listed.is_some_and(|node| node.manager.is_some()) {
                 return Ok(Some("it is still in raft".to_owned()));
@@ -154,7 +154,7 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
             }
         }
         Condition::Gone { managers, id } => {
-            let manager = healthy(live, managers, None).await?;
+            let manager = settled(live, managers).await?;
             let listed = manager.nodes.iter().find(|node| node.id == *id);
             let listed = listed.filter(|node| node.state != "down");
             Ok(listed.map(|node| format!("the managers say that it is {}", node.state)))
