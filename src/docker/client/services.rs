@@ -22,6 +22,8 @@ pub struct ServiceTasks {
     pub start_first: bool,
     /// Whether an update of it goes on.
     pub updating: bool,
+    /// What the engine says of an update that it gave up: it was paused, or taken back.
+    pub gave_up: Option<String>,
     /// How many of its tasks run and are to run on, by NodeID. A task of a node that is down is not
     /// counted: it is called running for a day, and is to end.
     pub running: BTreeMap<String, usize>,
@@ -73,6 +75,7 @@ struct UpdateConfig {
 #[serde(rename_all = "PascalCase", default)]
 struct UpdateStatus {
     state: String,
+    message: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -150,6 +153,11 @@ impl From<Service> for ServiceTasks {
                 .update_config
                 .is_some_and(|update| update.order == "start-first"),
             updating: matches!(update.state.as_str(), "updating" | "rollback_started"),
+            gave_up: matches!(
+                update.state.as_str(),
+                "paused" | "rollback_paused" | "rollback_completed"
+            )
+            .then_some(update.message),
             running: BTreeMap::new(),
         }
     }

@@ -12,7 +12,7 @@ use crate::fleet::{Fault, FaultKind};
 use crate::inventory::Availability;
 
 use super::Live;
-use super::swarm::{fault, healthy, node_id};
+use super::swarm::{fault, healthy, node_id, settled};
 
 /// The pause between two looks at the tasks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub(super) async fn drain(
         Some(id) => id.to_owned(),
         None => node_id(&live.remote(host)?.docker()).await?,
     };
-    let manager = healthy(live, managers, None).await?;
+    let manager = settled(live, managers).await?;
     let node = manager.nodes.iter().find(|node| node.id == id);
     let before = node.map(|node| node.availability).ok_or_else(|| {
         Fault::new(
@@ -54,7 +54,7 @@ pub(super) async fn drain(
         output,
     };
     match work.run(&manager.docker, before, others).await {
-        Err(fault) if fault.kind == FaultKind::TimedOut => {
+        Err(fault) if matches!(fault.kind, FaultKind::TimedOut | FaultKind::Refused) => {
             let manager = healthy(live, managers, None).await?;
             set(&manager.docker, &id, before).await?;
             Err(fault.hint(
@@ -122,6 +122,7 @@ impl Drain<'_> {
             let seen = match self.look(floor, only).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(seen)) => seen,
+                Err(fault) if fault.kind == FaultKind::Refused => return Err(fault),
                 Err(fault) => fault.message,
             };
             if Instant::now() >= self.until {
@@ -141,7 +142,7 @@ impl Drain<'_> {
         floor: &BTreeMap<&str, usize>,
         only: &[&str],
     ) -> Result<Option<String>, Fault> {
-        let manager = healthy(self.live, self.managers, None).await?;
+        let manager = settled(self.live, self.managers).await?;
         let listed = manager.nodes.iter().find(|node| node.id == self.id);
         if listed.is_none_or(|node| node.state == "down") {
             // Nothing runs there, whatever its last tasks are still called.
@@ -153,6 +154,15 @@ impl Drain<'_> {
             let name = &service.name;
             let asked = only.is_empty() || only.contains(&id.as_str());
             let here = service.running.get(self.id).copied().unwrap_or_default();
+            if let Some(why) = service
+                .gave_up
+                .as_ref()
+                .filter(|_| here > 0 && !only.is_empty() && asked)
+            {
+                // Its tasks do not start elsewhere: drained, it would run fewer than its owner wants.
+                let why = format!("the tasks of {name} could not be started elsewhere: {why}");
+                return Err(Fault::new(FaultKind::Refused, why));
+            }
             if asked && here > 0 {
                 return Ok(Some(format!("{here} tasks of {name} still run there")));
             }
