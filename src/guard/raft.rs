@@ -12,6 +12,8 @@ use crate::swarm::Up;
 enum Move {
     /// A manager more.
     Add,
+    /// A demotion that goes on is taken back.
+    Keep,
     /// One fewer: its name, and whether it is one of those that are reachable now.
     Demote { name: String, reachable: bool },
 }
@@ -31,7 +33,12 @@ pub(super) fn check(plan: &Plan, up: &Up) -> Vec<Refusal> {
         before.len()
     });
     let (mut total, mut reachable) = up.raft();
-    let mut ours = up.managers.len();
+    // One whose demotion goes on is a manager still, and not for long.
+    let stays = |host: &String| {
+        let node = up.node_of(host);
+        node.is_some_and(|node| node.role == Role::Manager)
+    };
+    let mut ours = up.managers.iter().filter(|host| stays(host)).count();
     for (change, movement) in &moves {
         match movement {
             Move::Add if !may_add(total, reachable) => {
@@ -49,6 +56,7 @@ pub(super) fn check(plan: &Plan, up: &Up) -> Vec<Refusal> {
                 reachable += 1;
                 ours += 1;
             }
+            Move::Keep => ours += 1,
             Move::Demote {
                 name,
                 reachable: answers,
@@ -62,7 +70,7 @@ pub(super) fn check(plan: &Plan, up: &Up) -> Vec<Refusal> {
                 }
                 total -= 1;
                 reachable -= usize::from(*answers);
-                ours -= usize::from(up.managers.contains(name));
+                ours -= usize::from(up.managers.contains(name) && stays(name));
                 if ours == 0 {
                     return vec![Refusal {
                         host: Some(change.host.clone()),
@@ -96,6 +104,10 @@ fn movement(change: &Change, up: &Up) -> Option<Move> {
             let raft = node.and_then(|node| node.manager.as_ref());
             match (role, raft) {
                 (Role::Manager, None) => Some(Move::Add),
+                (Role::Manager, Some(_)) => {
+                    let demoting = node.is_some_and(|node| node.role != Role::Manager);
+                    demoting.then_some(Move::Keep)
+                }
                 (Role::Worker | Role::None, Some(raft)) => Some(Move::Demote {
                     name: match id {
                         None => change.host.clone(),
