@@ -390,4 +390,6 @@ pub struct Leftovers {
     pub data: bool,
     /// Whether it holds the state of a swarm (`swarm/docker-state.json`).
     pub swarm: bool,
+    /// The address and port at which it joined that swarm; `None` where it made the swarm.
+    pub joined_at: Option<String>,
 }

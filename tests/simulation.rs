@@ -341,6 +341,57 @@ fn an_election_is_waited_for() {
     });
 }
 
+/// A promoted node asks for its place where it once joined; where that is no manager any more, its
+/// engine is restarted before, with its tasks elsewhere.
+#[test]
+fn a_promoted_node_asks_a_manager_of_today() {
+    let mut inventory = inventory(1, 3);
+    let fleet = SimFleet::new(World::fresh(&inventory), Faults::default(), 16);
+    let managers = |inventory: &mut Inventory, names: &[&str]| {
+        for host in &mut inventory.hosts {
+            host.role = if names.contains(&host.name.as_str()) {
+                Role::Manager
+            } else {
+                Role::Worker
+            };
+        }
+    };
+    paused(async move {
+        let steps = |plan: &Plan, host: &str| -> Vec<String> {
+            let changes = plan.changes.iter().filter(|change| change.host == host);
+            changes
+                .flat_map(|change| change.steps.iter().map(Step::to_string))
+                .collect()
+        };
+        converge(&fleet, &inventory).await;
+        managers(&mut inventory, &["m1", "w1", "w2"]);
+        let first = plan(&fleet, &inventory).await;
+        assert_eq!(steps(&first, "w1").len(), 2, "{:?}", steps(&first, "w1"));
+        converge(&fleet, &inventory).await;
+        managers(&mut inventory, &["w1"]);
+        converge(&fleet, &inventory).await;
+
+        // All of them joined at m1.
+        managers(&mut inventory, &["w1", "w2", "w3"]);
+        let plan = plan(&fleet, &inventory).await;
+        let expected = [
+            "write /var/lib/skep/drained-for-restart (mode 0644)",
+            "drain the node and wait up to 600 s until its tasks run elsewhere",
+            "restart docker.service",
+            "wait up to 180 s until the node is a ready worker",
+            "update the node: availability active",
+            "remove /var/lib/skep/drained-for-restart",
+            "update the node: role manager",
+            "wait up to 180 s until the node is a ready manager",
+        ];
+        assert_eq!(steps(&plan, "w2"), expected);
+        assert_eq!(steps(&plan, "w3"), expected);
+        assert!(apply(&fleet, &plan).await.is_done());
+        assert_healthy(&fleet, &inventory);
+        fleet.with(|world| assert_eq!(world.tasks_lost_by, [""; 0]));
+    });
+}
+
 /// A swarm is taken apart as a whole or not at all, also one that has lost its quorum; and `up` makes a
 /// new one afterwards.
 #[test]

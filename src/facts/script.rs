@@ -296,7 +296,10 @@ if remote "$root"; then code=11
 elif [ ! -d "$root" ]; then missing "$root"; code=$?
 elif [ ! -r "$root" ] || [ ! -x "$root" ]; then code=12
 else
-  [ -e "$root/swarm/docker-state.json" ] && printf 'swarm=1\n'
+  if [ -e "$root/swarm/docker-state.json" ]; then
+    printf 'swarm=1\n'
+    sed -n 's/.*"RemoteAddr":"\([^"]\{1,\}\)".*/joined-at=\1/p' "$root/swarm/docker-state.json"
+  fi
   holds "$root"/image/*/imagedb/content/sha256/* "$root"/containers/* "$root"/volumes/*/_data
 fi
 # A fresh engine from 29 on keeps its images in containerd's store.

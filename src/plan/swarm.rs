@@ -3,6 +3,7 @@
 
 pub(crate) mod leave;
 mod node;
+pub(crate) mod promotion;
 mod refuse;
 mod restart;
 

@@ -6,7 +6,7 @@ use crate::facts::Node;
 use crate::inventory::{Availability, Host, Inventory, Role};
 use crate::plan::step::availability_name;
 use crate::plan::swarm::leave::{self, Leaver};
-use crate::plan::swarm::wait_member;
+use crate::plan::swarm::{promotion, wait_member};
 use crate::plan::{Change, ChangeId, Diff, DockerCall, Lane, Outlook, Plan, Refusal, Risk, Step};
 use crate::quorum;
 use crate::resource::Draft;
@@ -121,6 +121,7 @@ pub(super) fn plan(
     let stewards: Vec<String> = stay.into_iter().chain(leave).cloned().collect();
     let mut work = Work {
         plan,
+        gathered,
         up,
         stewards,
         chain: BTreeSet::new(),
@@ -138,6 +139,7 @@ pub(super) fn plan(
 
 struct Work<'a> {
     plan: &'a mut Plan,
+    gathered: &'a Gathered,
     up: &'a Up,
     stewards: Vec<String>,
     /// The changes so far: each waits for the one before it.
@@ -145,6 +147,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    fn before_promotion(&self, host: &str, leaver: &Leaver<'_>) -> Vec<Step> {
+        match self.gathered.get(host) {
+            Some(Ok(facts)) => {
+                promotion::steps_before(facts, leaver.node, self.up, leaver.managers)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn act(&mut self, target: &Target<'_>, act: &NodeAct) {
         let mut managers = self.stewards.clone();
         // A node is asked itself only where there is nobody else.
@@ -166,7 +177,7 @@ impl Work<'_> {
         let draft = match act {
             NodeAct::Drain => availability(&leaver, Availability::Drain),
             NodeAct::Activate => availability(&leaver, Availability::Active),
-            NodeAct::Promote => promotion(&leaver),
+            NodeAct::Promote => promote(&leaver, self.before_promotion(&on, &leaver)),
             NodeAct::Demote => in_raft.then(|| leaver.demotion()),
             NodeAct::Label { set, unset } => labels(&leaver, set, unset),
             NodeAct::Remove => Some(leaver.removal()),
@@ -381,7 +392,7 @@ fn availability(leaver: &Leaver<'_>, wanted: Availability) -> Option<Draft> {
     })
 }
 
-fn promotion(leaver: &Leaver<'_>) -> Option<Draft> {
+fn promote(leaver: &Leaver<'_>, mut steps: Vec<Step>) -> Option<Draft> {
     if leaver.node.role == Role::Manager && leaver.node.manager.is_some() {
         return None;
     }
@@ -394,14 +405,18 @@ fn promotion(leaver: &Leaver<'_>) -> Option<Draft> {
         old: Some("worker".to_owned()),
         new: Some("manager".to_owned()),
     };
-    Some(Draft::safe(
-        format!("promote {} to manager", leaver.name),
-        vec![diff],
-        vec![
-            Step::Docker(call),
-            wait_member(Role::Manager, leaver.managers),
-        ],
-    ))
+    let risk = if steps.is_empty() {
+        Risk::Safe
+    } else {
+        Risk::Disruptive
+    };
+    steps.push(Step::Docker(call));
+    steps.push(wait_member(Role::Manager, leaver.managers));
+    let summary = format!("promote {} to manager", leaver.name);
+    Some(Draft {
+        risk,
+        ..Draft::safe(summary, vec![diff], steps)
+    })
 }
 
 fn labels(

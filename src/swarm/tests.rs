@@ -132,6 +132,7 @@ fn state_on_the_disk_of_an_engine_that_does_not_run_may_be_one() {
             data_root: "/srv/docker".to_owned(),
             data: true,
             swarm: true,
+            joined_at: None,
         }),
         ..outside()
     };

@@ -14,6 +14,7 @@ pub(super) fn docker(answers: &Answers<'_>, facts: &mut HostFacts) {
             data_root: pairs.get("root").copied()?.to_owned(),
             data: pairs.contains_key("data"),
             swarm: pairs.contains_key("swarm"),
+            joined_at: pairs.get("joined-at").map(|at| (*at).to_owned()),
         })
     });
     facts.engine_flags = answers.read("flags", |section| {

@@ -113,6 +113,7 @@ impl World {
             data_root: "/var/lib/docker".to_owned(),
             data: false,
             swarm: host.member.is_some(),
+            joined_at: host.joined_at.clone().filter(|_| host.member.is_some()),
         });
         facts.nodes = Known::Absent;
         facts.swarm = Known::Absent;

@@ -115,6 +115,11 @@ impl World {
                     Some(Role::Worker) => self.bears_one_less(&cluster, &id)?,
                     _ => {}
                 }
+                let raft = self.node(&cluster, &id)?.raft;
+                if *role == Some(Role::Manager) && !raft && self.asks_in_vain(name, &cluster) {
+                    let what = format!("{name}: promoted, and asks a former manager for its place");
+                    self.tasks_lost_by.push(what);
+                }
                 let node = self.node(&cluster, &id)?;
                 match role {
                     Some(Role::Manager) => (node.raft, node.demoting) = (true, None),
@@ -347,9 +352,28 @@ impl World {
         }
     }
 
+    /// Whether the engine of a worker, once promoted, would ask for its place where no manager is.
+    /// A real one is in error then, and its tasks are lost.
+    fn asks_in_vain(&self, name: &str, cluster: &str) -> bool {
+        let asks = self.hosts.get(name).and_then(|host| host.asks.clone());
+        let manages = |(id, node): (&String, &SimNode)| {
+            let host = self.hosts.get(&node.host);
+            let at = host.map(|host| format!("{}:2377", host.address));
+            node.raft && at == asks && self.node_lives(id, node)
+        };
+        let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
+        asks.is_some() && !nodes.into_iter().flatten().any(manages)
+    }
+
     pub(super) fn enter(&mut self, name: &str, cluster: &str, raft: bool) {
         let id = self.id("node");
+        let leader = self.leader(cluster);
+        let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
+        let leader = leader.and_then(|leader| nodes?.get(&leader));
+        let leader = leader.and_then(|leader| self.hosts.get(&leader.host));
+        let at = leader.map(|leader| format!("{}:2377", leader.address));
         if let Some(host) = self.hosts.get_mut(name) {
+            (host.joined_at, host.asks) = (at.clone(), at);
             host.member = Some((cluster.to_owned(), id.clone()));
         }
         if let Some(swarm) = self.clusters.get_mut(cluster) {

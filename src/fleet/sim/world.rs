@@ -65,6 +65,11 @@ pub struct SimHost {
     pub reloads: u32,
     /// The swarm and node that it is, by ID.
     pub member: Option<(String, String)>,
+    /// The address and port at which it joined.
+    pub joined_at: Option<String>,
+    /// Where the engine asks for its place in raft when it is promoted, for as long as it runs: at
+    /// the address at which it joined.
+    pub asks: Option<String>,
     /// The swarm that it joins right now, and as what.
     pub joining: Option<(String, Role)>,
     /// Its disks.
@@ -256,6 +261,9 @@ impl World {
             .cloned()
             .collect();
         let done = self.act(name, step, mishap);
+        if restarts && let Some(host) = self.hosts.get_mut(name) {
+            host.asks = None;
+        }
         self.let_time_pass();
         for cluster in had {
             // One without nodes was left by its last one.

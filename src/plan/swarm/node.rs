@@ -8,7 +8,7 @@ use crate::plan::{Diff, DockerCall, Lane, Risk, Step};
 use crate::resource::Draft;
 use crate::swarm::Up;
 
-use super::{Work, wait_member};
+use super::{Work, promotion, wait_member};
 use crate::plan::step::availability_name;
 
 impl<'a> Work<'a> {
@@ -31,7 +31,10 @@ impl<'a> Work<'a> {
         if promote && node.manager.is_none() && self.refuse_ghost(host, up) {
             return;
         }
-        let role = promote.then_some(Role::Manager);
+        let promote = promote.then(|| match self.gathered.get(&host.name) {
+            Some(Ok(facts)) => promotion::steps_before(facts, node, up, &up.managers),
+            _ => Vec::new(),
+        });
         let availability = host.availability.filter(|want| *want != node.availability);
         let labels: BTreeMap<String, String> = host
             .labels
@@ -39,18 +42,27 @@ impl<'a> Work<'a> {
             .filter(|(key, value)| node.labels.get(*key) != Some(value))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        self.describe(host, &up.managers, role, availability, &labels, Some(node));
+        self.describe(
+            host,
+            &up.managers,
+            promote,
+            availability,
+            &labels,
+            Some(node),
+        );
     }
 
-    pub(super) fn describe(
+    /// Changes a node; `promote` is what comes before a promotion, where it is promoted.
+    fn describe(
         &mut self,
         host: &'a Host,
         managers: &[String],
-        role: Option<Role>,
+        promote: Option<Vec<Step>>,
         availability: Option<Availability>,
         labels: &BTreeMap<String, String>,
         old: Option<&Node>,
     ) {
+        let role = promote.as_ref().map(|_| Role::Manager);
         if role.is_none() && availability.is_none() && labels.is_empty() {
             return;
         }
@@ -88,19 +100,21 @@ impl<'a> Work<'a> {
                 .collect();
             what.push(format!("label {}", pairs.join(" ")));
         }
-        let mut steps = vec![Step::Docker(DockerCall::NodeUpdate {
+        let mut steps = promote.unwrap_or_default();
+        let restarts = !steps.is_empty();
+        steps.push(Step::Docker(DockerCall::NodeUpdate {
             managers: managers.to_vec(),
             id: None,
             role,
             availability,
             labels: labels.clone(),
             unlabel: BTreeSet::new(),
-        })];
+        }));
         if role.is_some() {
             steps.push(wait_member(Role::Manager, managers));
         }
         let mut draft = Draft::safe(what.join(", "), diff, steps);
-        if availability == Some(Availability::Drain) {
+        if restarts || availability == Some(Availability::Drain) {
             draft.risk = Risk::Disruptive;
         }
         self.push(host, "swarm.node", draft, role.map(|_| Lane::Raft), None);

@@ -1,0 +1,65 @@
+//! What comes before a promotion.
+
+use crate::facts::{HostFacts, Node};
+use crate::inventory::{Availability, Role};
+use crate::plan::{ServiceAction, Step};
+use crate::resource::DRAINED_MARKER;
+use crate::swarm::Up;
+
+use super::restart::{drain, mark_drained, set_availability};
+use super::wait_member;
+
+/// Restarts the engine of a node that would ask for its place in raft where no manager is.
+///
+/// A promoted node asks at the address at which it once joined, for as long as that engine runs
+/// (seen with Engine 20.10.24: `can't initialize raft node`). Where nobody answers there, the engine
+/// gives up, its tasks are lost, and a restart does not help any more: it has to leave and to join
+/// again. One that was restarted before asks the managers that it knows of.
+pub(crate) fn steps_before(
+    facts: &HostFacts,
+    node: &Node,
+    up: &Up,
+    managers: &[String],
+) -> Vec<Step> {
+    if !asks_in_vain(facts, up) {
+        return Vec::new();
+    }
+    let marker = facts.files.get(DRAINED_MARKER);
+    let marked = marker.is_some_and(|file| file.value().is_some());
+    let active = marked || node.availability == Availability::Active;
+    let mut steps = Vec::new();
+    if active {
+        steps.extend([mark_drained(), drain(managers, None)]);
+    }
+    steps.push(Step::Service {
+        unit: "docker.service".to_owned(),
+        action: ServiceAction::Restart,
+    });
+    steps.push(wait_member(Role::Worker, managers));
+    if active {
+        steps.push(set_availability(managers, Availability::Active));
+        steps.push(Step::RemoveFile {
+            path: DRAINED_MARKER.to_owned(),
+        });
+    }
+    steps
+}
+
+fn asks_in_vain(facts: &HostFacts, up: &Up) -> bool {
+    let leftovers = facts.leftovers.value();
+    let Some(at) = leftovers.and_then(|leftovers| leftovers.joined_at.as_deref()) else {
+        return false;
+    };
+    // A leader's address can read 0.0.0.0 in one of the two places.
+    let manages = |node: &Node| {
+        let raft = node.manager.as_ref();
+        raft.is_some_and(|raft| {
+            let there = raft.address == at
+                || at
+                    .rsplit_once(':')
+                    .is_some_and(|(host, _)| host.trim_matches(['[', ']']) == node.address);
+            raft.reachable && there
+        })
+    };
+    !up.nodes.iter().any(manages)
+}
