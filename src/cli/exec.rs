@@ -118,8 +118,18 @@ pub fn run(args: &ExecArgs, global: &Global, printer: &Printer) -> Result<()> {
             printer.trouble(format!("{} {line}", paint(style::ERROR, "failed:")));
         }
         let hosts = text::count(failed.len(), "host");
-        Err(Error::failed(format!("the command failed on {hosts}")))
+        let error = Error::failed(format!("the command failed on {hosts}"));
+        Err(if is_a_line_of_shell(&args.command) {
+            error.hint("The command is a single word with spaces in it. Write its words apart, or `-- sh -c '...'` for a line of shell.")
+        } else {
+            error
+        })
     })
+}
+
+/// Whether somebody wrote a whole command line as one argument, as `ssh` would take it.
+fn is_a_line_of_shell(command: &[String]) -> bool {
+    matches!(command, [only] if only.contains(char::is_whitespace))
 }
 
 type Ended = std::result::Result<(Exit, Vec<u8>, String), Fault>;
@@ -156,5 +166,22 @@ fn result(host: &str, ended: Ended, error: Option<String>) -> Ran {
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
         stderr,
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_in_one_argument_is_noticed() {
+        let is = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            is_a_line_of_shell(&words)
+        };
+        assert!(is(&["docker node ls"]));
+        assert!(!is(&["docker", "node", "ls"]));
+        assert!(!is(&["sh", "-c", "docker node ls"]));
+        assert!(!is(&["uptime"]));
     }
 }
