@@ -21,7 +21,9 @@ pub(crate) fn steps_before(
     up: &Up,
     managers: &[String],
 ) -> Vec<Step> {
-    if !asks_in_vain(facts, up) {
+    // Whoever is in raft has its place: there a demotion that goes on is taken back, and the sooner
+    // the better.
+    if node.manager.is_some() || !asks_in_vain(facts, up) {
         return Vec::new();
     }
     let marker = facts.files.get(DRAINED_MARKER);
