@@ -9,6 +9,7 @@ mod daemon;
 pub mod diagnostic;
 pub mod edit;
 mod export;
+mod hook;
 mod hosts;
 mod names;
 pub(crate) mod nearest;
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use export::{to_ansible, to_json};
+pub use hook::{Hook, HookCommand, HookPlace, Moment};
 pub use nfs::{Export, Mount};
 pub use schema::schema;
 pub use selector::{Selector, SelectorError};
@@ -145,6 +147,8 @@ pub struct Host {
     pub nfs_domain: Option<String>,
     /// The sizes of the disks that a virtual machine of the lab has beside its own, in bytes.
     pub disks: Vec<u64>,
+    /// What is run before and after what is done to it, in the order of the file.
+    pub hooks: Vec<Hook>,
 }
 
 /// How to log in to a host. What is `None` comes from `~/.ssh/config`, then from OpenSSH's defaults.

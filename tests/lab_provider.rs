@@ -43,6 +43,7 @@ fn inventory(cluster: &str, hosts: &[&str], release: &str) -> Inventory {
         nfs_domain: None,
         advertise: Advertise::default(),
         disks: Vec::new(),
+        hooks: Vec::new(),
     };
     Inventory {
         cluster: cluster.to_owned(),

@@ -35,6 +35,7 @@ fn host(name: String, role: Role) -> Host {
         mounts: Vec::new(),
         nfs_domain: None,
         disks: Vec::new(),
+        hooks: Vec::new(),
     }
 }
 

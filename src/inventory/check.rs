@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::diagnostic::{Diagnostic, Span};
 use super::hosts::{self, Hosts};
+use super::read::{At, Field};
 use super::resolve::Paths;
 use super::{Inventory, Lab, Provider, Role, Swarm, raw};
 use crate::quorum;
@@ -46,7 +47,42 @@ pub(super) fn check(
         hosts: hosts.list,
     };
     super::nfs::apply(raw, &mut inventory, out);
+    super::hook::apply(raw, &mut inventory, out);
     inventory
+}
+
+/// The value of a key that must be there.
+pub(super) fn required<'a, T>(
+    field: &'a Field<T>,
+    key: &str,
+    what: &str,
+    span: &Span,
+    out: &mut Vec<Diagnostic>,
+) -> Option<&'a At<T>> {
+    if field.is_absent() {
+        let error = Diagnostic::error(format!("{what} without `{key}`"));
+        out.push(error.at(span, format!("`{key}` is missing")));
+    }
+    field.at()
+}
+
+/// The names of the hosts that a selector of the file selects.
+pub(super) fn selected(
+    inventory: &Inventory,
+    on: &At<String>,
+    out: &mut Vec<Diagnostic>,
+) -> Option<Vec<String>> {
+    match inventory.select(&on.value) {
+        Ok(hosts) => Some(hosts.iter().map(|host| host.name.clone()).collect()),
+        Err(fault) => {
+            let error = Diagnostic::error(fault.message.clone()).at(&on.span, "selects nothing");
+            out.push(match fault.hint {
+                Some(hint) => error.help(hint),
+                None => error,
+            });
+            None
+        }
+    }
 }
 
 fn cluster(raw: &raw::Inventory, out: &mut Vec<Diagnostic>) -> String {

@@ -135,7 +135,7 @@ pub fn remove_host(text: &str, name: &str) -> Result<String, EditError> {
         let what = match reference.kind {
             refs::Kind::Export => "Remove the export",
             refs::Kind::Source => "Remove the mount",
-            refs::Kind::On => "Take the host out of the selector",
+            refs::Kind::On | refs::Kind::Hook => "Take the host out of the selector",
             refs::Kind::Jump => "Name another jump host",
         };
         return Err(error.hint(format!("{what} first: {}.", places.join("; "))));

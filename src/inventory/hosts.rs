@@ -152,6 +152,7 @@ fn expand<'a>(
         mounts: Vec::new(),
         nfs_domain: None,
         disks: disks.clone(),
+        hooks: Vec::new(),
     });
     Some((hosts.collect(), name.span.clone(), jump))
 }

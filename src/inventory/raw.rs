@@ -2,9 +2,12 @@
 //! the JSON Schema tells editors.
 
 use super::read::{At, Map, record};
-use super::values::{ByteSize, Cpus, Days, Json, MemoryMib, Net, OneOrMany, Release, Toml};
+use super::values::{
+    ByteSize, Cpus, Days, Json, MemoryMib, Net, OneOrMany, Release, Timeout, Toml,
+};
 use super::{
-    Availability, DockerSource, Filesystem, HostKeyCheck, LabDriver, Provider, Role, SecretRef,
+    Availability, DockerSource, Filesystem, HookPlace, HostKeyCheck, LabDriver, Moment, Provider,
+    Role, SecretRef,
 };
 
 record! {
@@ -25,6 +28,8 @@ record! {
         "lab" => lab: Lab,
         /// Folders that hosts export and mount.
         "nfs" => nfs: Nfs,
+        /// What is run before and after what is done to hosts.
+        "hook" => hook: Vec<At<Hook>>,
         /// Variables of all hosts, for templates.
         "vars" => vars: Map<Toml>,
         /// Groups of hosts, by name. What a group sets holds for the hosts that name it in
@@ -343,5 +348,27 @@ record! {
         "before-docker" => before_docker: bool,
         /// The version of the protocol, such as `"4.2"`. Default: the newest that both sides have.
         "version" => version: String,
+    }
+}
+
+record! {
+    /// What is run before or after something is done to a host. One that fails stops that host's
+    /// path.
+    Hook {
+        /// What it is called, for people.
+        "name" => name: String,
+        /// Before or after what: `before-join`, `after-drain`, `before-upgrade` and so on.
+        "when" => when: Moment,
+        /// The hosts for which it is run: a selector. Default: all.
+        "on" => on: String,
+        /// Where it is run: `here` is the machine that skep runs on, `host` the host itself. Default
+        /// `here`.
+        "at" => at: HookPlace,
+        /// What to run: a script for `sh -e`.
+        "run" => run: String,
+        /// What to run in place of `run`: a program and its arguments.
+        "command" => command: Vec<At<String>>,
+        /// How long it may take, up to a day: seconds, or such as `"90s"` or `"5m"`. Default `"5m"`.
+        "timeout" => timeout: Timeout,
     }
 }

@@ -8,7 +8,10 @@ use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
 use super::read::{At, Read, Value, expected, unknown_word, whole};
-use super::{Availability, DockerSource, Filesystem, HostKeyCheck, LabDriver, Provider, Role};
+use super::{
+    Availability, DockerSource, Filesystem, HookPlace, HostKeyCheck, LabDriver, Moment, Provider,
+    Role,
+};
 
 /// Gives a type that is written as one of a few words.
 macro_rules! words {
@@ -58,6 +61,19 @@ words!(DockerSource {
 
 words!(LabDriver { "container" => LabDriver::Container, "vm" => LabDriver::Vm });
 words!(Filesystem { "xfs" => Filesystem::Xfs, "ext4" => Filesystem::Ext4 });
+words!(HookPlace { "here" => HookPlace::Here, "host" => HookPlace::Host });
+words!(Moment {
+    "before-join" => Moment::BeforeJoin,
+    "after-join" => Moment::AfterJoin,
+    "before-drain" => Moment::BeforeDrain,
+    "after-drain" => Moment::AfterDrain,
+    "before-activate" => Moment::BeforeActivate,
+    "after-activate" => Moment::AfterActivate,
+    "before-upgrade" => Moment::BeforeUpgrade,
+    "after-upgrade" => Moment::AfterUpgrade,
+    "before-reboot" => Moment::BeforeReboot,
+    "after-reboot" => Moment::AfterReboot,
+});
 
 /// A size in bytes: `"512 KiB"`, `"8 GiB"`, `"4 TB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +246,51 @@ impl JsonSchema for Days {
         json_schema!({ "anyOf": [
             { "type": "integer", "minimum": 1, "maximum": MOST_DAYS },
             { "type": "string", "pattern": "^[1-9][0-9]*d$" },
+        ] })
+    }
+}
+
+/// A number of seconds up to a day: `90`, `"90s"`, `"5m"` or `"1h"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Timeout(pub(super) u32);
+
+/// What takes longer than a day is no step of a run that somebody waits for.
+const MOST_SECONDS: u32 = 24 * 3600;
+
+impl Read for Timeout {
+    fn read(value: &Value<'_>, out: &mut Vec<Diagnostic>) -> Option<Self> {
+        let DeValue::String(text) = value.get_ref() else {
+            return whole(value, 1, MOST_SECONDS, out).map(Self);
+        };
+        let number = |unit, seconds: u32| {
+            let number: u32 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+            number.checked_mul(seconds)
+        };
+        let seconds = number("s", 1).or_else(|| number("m", 60));
+        let seconds = seconds.or_else(|| number("h", 3600));
+        let seconds = seconds.filter(|seconds| (1..=MOST_SECONDS).contains(seconds));
+        if seconds.is_none() {
+            out.push(
+                Diagnostic::error(format!("`{text}` is not a time that something may take"))
+                    .at(&value.span(), "expected 1 second to 24 hours")
+                    .help("write it like `90`, `\"90s\"`, `\"5m\"` or `\"1h\"`"),
+            );
+        }
+        seconds.map(Self)
+    }
+}
+
+impl JsonSchema for Timeout {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Timeout".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "integer", "minimum": 1, "maximum": MOST_SECONDS },
+            { "type": "string", "pattern": "^[1-9][0-9]* *[smh]$" },
         ] })
     }
 }

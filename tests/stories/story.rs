@@ -476,5 +476,6 @@ fn host(name: &str, address: &str, role: Role) -> Host {
         mounts: Vec::new(),
         nfs_domain: None,
         disks: Vec::new(),
+        hooks: Vec::new(),
     }
 }

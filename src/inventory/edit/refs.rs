@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Source,
     /// `on` of a mount.
     On,
+    /// `on` of a hook.
+    Hook,
     /// `jump` of a table `ssh`.
     Jump,
 }
@@ -40,6 +42,7 @@ impl Reference {
             Kind::Export => "`host` of an `[[nfs.export]]`",
             Kind::Source => "`source` of an `[[nfs.mount]]`",
             Kind::On => "`on` of an `[[nfs.mount]]`",
+            Kind::Hook => "`on` of a `[[hook]]`",
             Kind::Jump => "`ssh.jump`",
         };
         format!("line {line}, {table}")
@@ -53,7 +56,7 @@ impl Reference {
                 let (_, path) = split_source(&self.value)?;
                 Some(format!("{new}:{path}"))
             }
-            Kind::On => {
+            Kind::On | Kind::Hook => {
                 let end = |c: char| ",&!".contains(c) || c.is_whitespace();
                 let words = self.value.split_inclusive(end).map(|piece| {
                     let word = piece.trim_end_matches(end);
@@ -106,6 +109,9 @@ pub(super) fn references(text: &str, name: &str) -> Vec<Reference> {
             });
             add(Kind::On, mount.value.on.at(), &|on| mentions(on, name));
         }
+    }
+    for hook in raw.hook.get().into_iter().flatten() {
+        add(Kind::Hook, hook.value.on.at(), &|on| mentions(on, name));
     }
     let mut jump = |ssh: &Field<raw::Ssh>| {
         add(Kind::Jump, ssh.get().and_then(|ssh| ssh.jump.at()), &same);

@@ -329,13 +329,13 @@ fn a_data_path_of_a_group_is_split_with_the_host() {
 #[test]
 fn refuses_to_remove_a_host_that_is_named_elsewhere() {
     let text = format!(
-        "{SITE}\n[ssh]\njump = \"m1\"\n\n[[nfs.export]]\nhost = \"nas\"\npath = \"/srv\"\nclients = [\"*\"]\n\n[[nfs.mount]]\nsource = \"nas:/srv\"\ntarget = \"/mnt/a\"\non = \"w[08-09] , m2\"\n"
+        "{SITE}\n[ssh]\njump = \"m1\"\n\n[[nfs.export]]\nhost = \"nas\"\npath = \"/srv\"\nclients = [\"*\"]\n\n[[nfs.mount]]\nsource = \"nas:/srv\"\ntarget = \"/mnt/a\"\non = \"w[08-09] , m2\"\n\n[[hook]]\nwhen = \"before-drain\"\non = \"m2\"\nrun = \"true\"\n"
     );
     assert_eq!(hosts(&text).len(), 8);
     let all = ["m1", "m2", "nas", "w09", "w9"].map(|name| said(remove_host(&text, name)));
     insta::assert_snapshot!(all.join("\n"), @r#"
     `m1` is named in the inventory / Name another jump host first: line 44, `ssh.jump`.
-    `m2` is named in the inventory / Take the host out of the selector first: line 54, `on` of an `[[nfs.mount]]`.
+    `m2` is named in the inventory / Take the host out of the selector first: line 54, `on` of an `[[nfs.mount]]`; line 58, `on` of a `[[hook]]`.
     `nas` is named in the inventory / Remove the export first: line 47, `host` of an `[[nfs.export]]`; line 52, `source` of an `[[nfs.mount]]`.
     `w09` is named in the inventory / Take the host out of the selector first: line 54, `on` of an `[[nfs.mount]]`.
     there is no host `w9` / Did you mean `w09`?
@@ -379,6 +379,8 @@ fn refuses_to_remove_a_host_that_is_named_elsewhere() {
     +
     -on = "w[08-09] , m2"
     +on = "w[08-09] , m4"
+    -on = "m2"
+    +on = "m4"
     "#);
     assert_eq!(hosts(&after).len(), 8);
     insta::assert_snapshot!(said(renamed("w09", "w9")), @"`w09` is named by a range in the inventory / Change the selector first: line 54, `on` of an `[[nfs.mount]]`.");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::check::{required, selected};
 use super::super::diagnostic::{Diagnostic, Span};
 use super::super::read::{At, Field};
 use super::super::{Host, Inventory, Provider, nearest, raw};
@@ -176,16 +177,8 @@ fn mount(
     let Some(on) = required(&raw.on, "on", "a mount", &block.span, out) else {
         return;
     };
-    let hosts: Vec<String> = match inventory.select(&on.value) {
-        Ok(hosts) => hosts.iter().map(|host| host.name.clone()).collect(),
-        Err(fault) => {
-            let error = Diagnostic::error(fault.message.clone()).at(&on.span, "selects nothing");
-            out.push(match fault.hint {
-                Some(hint) => error.help(hint),
-                None => error,
-            });
-            return;
-        }
+    let Some(hosts) = selected(inventory, on, out) else {
+        return;
     };
     let (Some((source, source_span)), Some((target, target_span))) = (source, target) else {
         return;
@@ -331,21 +324,6 @@ fn find(inventory: &Inventory, host: &At<String>, out: &mut Vec<Diagnostic>) -> 
         });
     }
     found
-}
-
-/// The value of a key that must be there.
-fn required<'a, T>(
-    field: &'a Field<T>,
-    key: &str,
-    what: &str,
-    span: &Span,
-    out: &mut Vec<Diagnostic>,
-) -> Option<&'a At<T>> {
-    if field.is_absent() {
-        let error = Diagnostic::error(format!("{what} without `{key}`"));
-        out.push(error.at(span, format!("`{key}` is missing")));
-    }
-    field.at()
 }
 
 /// Whether a character may stand in a path or a word of exports(5), fstab(5) and a unit, none of
