@@ -148,6 +148,7 @@ fn graph() -> Vec<Change> {
             risk: Risk::Safe,
             lane: None,
             needs,
+            follows: BTreeSet::new(),
         }
     };
     let hosts = 0..HOSTS;

@@ -62,6 +62,8 @@ pub enum FaultKind {
     NoQuorum,
     /// The step was refused for safety: nothing was done.
     Refused,
+    /// A hook failed before anything was done to its host.
+    Declined,
     /// The user interrupted.
     Cancelled,
 }

@@ -229,11 +229,11 @@ fn together(plan: &Plan, up: &Up) -> Option<Refusal> {
         .iter()
         .filter(|change| restarts_engine(change) && is_reachable_manager(up, &change.host))
         .collect();
-    // Of a chain of n, n - 1 need another one of it directly.
+    // Of a chain of n, n - 1 wait for another one of it directly.
     let is_restart = |id: &ChangeId| restarts.iter().any(|change| change.id == *id);
     let chained = restarts
         .iter()
-        .filter(|change| change.needs.iter().any(is_restart));
+        .filter(|change| change.before().any(is_restart));
     (total >= 3 && restarts.len() > 1 && chained.count() + 1 < restarts.len()).then(|| Refusal {
         host: None,
         why: format!(

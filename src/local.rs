@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -19,12 +19,14 @@ const TAIL_LINES: usize = 12;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A program to run: its arguments, what it reads, and how long it may take.
-#[derive(Debug, Clone)]
+// Its environment may hold a secret, so that it cannot be printed.
+#[derive(Clone)]
 pub struct Program {
     name: OsString,
     args: Vec<OsString>,
     env: Vec<(OsString, Option<OsString>)>,
     stdin: Option<Vec<u8>>,
+    directory: Option<PathBuf>,
     deadline: Duration,
 }
 
@@ -108,6 +110,7 @@ impl Program {
             args: Vec::new(),
             env: Vec::new(),
             stdin: None,
+            directory: None,
             deadline: Duration::from_secs(30),
         }
     }
@@ -146,6 +149,13 @@ impl Program {
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Sets the directory that it runs in; else it is that of skep.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
         self
     }
 
@@ -291,6 +301,9 @@ impl Program {
             // Ctrl-C is for skep: it decides what is still finished.
             .process_group(0)
             .kill_on_drop(true);
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
         for (name, value) in &self.env {
             match value {
                 Some(value) => command.env(name, value),

@@ -3,6 +3,7 @@
 mod advertise;
 mod build;
 pub mod graph;
+mod hook;
 mod nfs;
 mod pool;
 pub mod saved;
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use advertise::advertise_address;
 pub use build::{build, build_and_prune};
+pub use hook::HookStep;
+pub(crate) use hook::place as place_hooks;
 pub use nfs::NfsStep;
 pub(crate) use step::bytes;
 pub use step::{
@@ -179,6 +182,17 @@ pub struct Change {
     pub lane: Option<Lane>,
     /// The changes that must have ended well before it starts.
     pub needs: BTreeSet<ChangeId>,
+    /// The changes that must be over before it starts, and that it does not build on: done, or not
+    /// begun because a hook turned them down. One that fails in its middle stops this one too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub follows: BTreeSet<ChangeId>,
+}
+
+impl Change {
+    /// All changes that must be over before it starts.
+    pub fn before(&self) -> impl Iterator<Item = &ChangeId> {
+        self.needs.union(&self.follows)
+    }
 }
 
 /// One difference between what is wanted and what is there.

@@ -130,6 +130,7 @@ fn guarded(
     };
     let seen = Swarm::see(inventory, gathered);
     work(&mut plan, &seen);
+    plan::place_hooks(&mut plan, inventory, gathered, &seen);
     let refusals = crate::guard::check(&plan, inventory, gathered, &seen);
     plan.refusals.extend(refusals);
     plan

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "rolling/hooks.rs"]
+mod hooks;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use skep::execute::{self, Outcome, Stop};
 use skep::fleet::sim::{Faults, SimFleet, SimService, World};
 use skep::inventory::Inventory;
+use skep::plan::saved::Saved;
 use skep::plan::{ChangeId, Plan, Step};
 use skep::procedure::Procedure;
 
@@ -86,7 +90,7 @@ fn waits(plan: &Plan) -> Vec<String> {
     let host = |id: &ChangeId| id.0.split('/').next().unwrap().to_owned();
     let changes = plan.changes.iter();
     let line = |change: &skep::plan::Change| {
-        let needs: Vec<String> = change.needs.iter().map(host).collect();
+        let needs: Vec<String> = change.before().map(host).collect();
         format!("{} after {}", change.host, needs.join(" "))
     };
     changes.map(line).collect()

@@ -472,9 +472,13 @@ fn restarts_are_one_chain_with_the_leader_last() {
         let order: Vec<usize> = plan
             .changes
             .iter()
-            .map(|change| change.needs.len())
+            .map(|change| change.follows.len())
             .collect();
-        assert_eq!(order.iter().sum::<usize>(), 4, "each needs the one before");
+        assert_eq!(
+            order.iter().sum::<usize>(),
+            4,
+            "each follows the one before"
+        );
     });
 }
 

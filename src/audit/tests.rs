@@ -26,6 +26,7 @@ fn change(host: &str, summary: &str) -> Change {
         risk: Risk::Safe,
         lane: None,
         needs: BTreeSet::new(),
+        follows: BTreeSet::new(),
     }
 }
 

@@ -81,6 +81,7 @@ impl<'a> Work<'a> {
     ) -> Result<Self> {
         let state = State::of(&cluster.inventory.cluster)?;
         let alone_here = lock::here(&state, verb, Break::of(args.break_lock, args.yes))?;
+        cluster.live.lend(alone_here.token());
         let stop = interrupt::watch(printer)?;
         let journal = Journal::begin(&state, verb, Timestamp::now());
         let format = if args.json {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Fault, FaultKind, Fleet};
 use crate::plan::graph::{Graph, GraphError};
-use crate::plan::{Change, ChangeId, Lane};
+use crate::plan::{Change, ChangeId, HookStep, Lane, Step};
 
 use super::event::{Event, Outcome};
 
@@ -194,26 +194,41 @@ impl<'a> Runner<'a> {
 
     fn end(&mut self, place: usize, outcome: Outcome, millis: u64) {
         let done = outcome == Outcome::Done;
+        let declined =
+            matches!(&outcome, Outcome::Failed { fault, .. } if fault.kind == FaultKind::Declined);
         self.record(place, outcome, millis);
         if done {
-            for &next in &self.graph.dependents[place] {
-                self.waits_for[next] -= 1;
-                let ended = self.report.outcomes.contains_key(&self.changes[next].id);
-                if self.waits_for[next] == 0 && !ended {
-                    self.ready.insert(next);
-                }
-            }
+            self.free(&self.graph.dependents[place]);
+            self.free(&self.graph.followers[place]);
             return;
         }
         let because = self.changes[place].id.clone();
-        let mut doomed = self.graph.dependents[place].clone();
-        while let Some(next) = doomed.pop() {
-            if self.report.outcomes.contains_key(&self.changes[next].id) {
-                continue;
+        let mut freed = Vec::new();
+        let mut over = vec![place];
+        while let Some(ended) = over.pop() {
+            let mut doomed = self.graph.dependents[ended].clone();
+            // Of what a hook turned down nothing was begun, and it is in nobody's way.
+            let followers = &self.graph.followers[ended];
+            if declined { &mut freed } else { &mut doomed }.extend(followers);
+            for next in doomed {
+                if !self.report.outcomes.contains_key(&self.changes[next].id) {
+                    let because = because.clone();
+                    self.record(next, Outcome::Skipped { because }, 0);
+                    over.push(next);
+                }
             }
-            let because = because.clone();
-            self.record(next, Outcome::Skipped { because }, 0);
-            doomed.extend(&self.graph.dependents[next]);
+        }
+        self.free(&freed);
+    }
+
+    /// Counts off what `places` waited for, once.
+    fn free(&mut self, places: &[usize]) {
+        for &next in places {
+            self.waits_for[next] -= 1;
+            let ended = self.report.outcomes.contains_key(&self.changes[next].id);
+            if self.waits_for[next] == 0 && !ended {
+                self.ready.insert(next);
+            }
         }
     }
 
@@ -234,7 +249,10 @@ async fn carry_out(
     change: &Change,
     emit: &(dyn Fn(Event) + Send + Sync),
 ) -> Outcome {
+    // Whether anything may have been done to the host by now.
+    let mut begun = false;
     for (number, step) in change.steps.iter().enumerate() {
+        begun |= !step.is_harmless();
         let title = step.to_string();
         emit(Event::StepStarted {
             change: change.id.clone(),
@@ -255,11 +273,17 @@ async fn carry_out(
                 break;
             };
             let pause = match fault.kind {
+                // What a hook does twice is its owner's business, so it is not asked for twice.
+                FaultKind::Lost if matches!(step, Step::Hook(_)) => None,
                 FaultKind::Lost | FaultKind::Unreachable => lost.next(),
                 FaultKind::NoQuorum => elections.next(),
                 _ => None,
             };
             let Some(pause) = pause else {
+                let fault = match step {
+                    Step::Hook(hook) => of_hook(hook, fault, begun, &change.host),
+                    _ => fault,
+                };
                 return Outcome::Failed { step: title, fault };
             };
             output(&format!("{fault}; trying again"));
@@ -267,4 +291,30 @@ async fn carry_out(
         }
     }
     Outcome::Done
+}
+
+/// What a hook that failed means: as long as nothing was done to its host, that no is all.
+fn of_hook(hook: &HookStep, fault: Fault, begun: bool, host: &str) -> Fault {
+    if fault.kind == FaultKind::Cancelled {
+        return fault;
+    }
+    let (kind, hint) = if begun {
+        let hint = format!(
+            "`{host}` is left as it is now. The same command again goes on from here, and does not run a hook of what is done already."
+        );
+        (fault.kind, hint)
+    } else {
+        let when = hook.hook.when;
+        let hint = format!("Nothing was done to `{host}`: its hook {when} did not end well.");
+        (FaultKind::Declined, hint)
+    };
+    let own = fault.hint.as_ref().map(|own| format!("{own} "));
+    let hint = own.unwrap_or_default() + &hint;
+    let message = format!("{}: {}", hook.title(), fault.message);
+    let fault = Fault {
+        kind,
+        message,
+        ..fault
+    };
+    fault.hint(hint)
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod drain;
+mod hook;
 mod lock;
 mod ports;
 mod rebalance;
@@ -13,19 +14,20 @@ mod target;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::facts::{self, HostFacts, Probes};
-use crate::inventory::{Inventory, Provider};
+use crate::inventory::{HookPlace, Inventory, Provider};
 use crate::known::Known;
 use crate::plan::{LabCall, Step, script};
 use crate::provider::lab::Lab;
 use crate::ssh::{Client, Options};
+use crate::state::Token;
 
 use super::{Fault, FaultKind, Fleet};
 
@@ -42,6 +44,10 @@ const BUSY: Duration = Duration::from_mins(5);
 pub struct Live {
     remotes: HashMap<String, Arc<Remote>>,
     lab: Option<Arc<Lab>>,
+    /// The inventory's file, for hooks.
+    inventory: PathBuf,
+    /// The token of the run's lock, for hooks on this machine.
+    token: OnceLock<Token>,
 }
 
 impl Live {
@@ -61,7 +67,15 @@ impl Live {
         Self {
             remotes: remotes.collect(),
             lab,
+            inventory: inventory.path.clone(),
+            token: OnceLock::new(),
         }
+    }
+
+    /// Lets the hooks that run on this machine work under the lock of this run.
+    pub fn lend(&self, token: &Token) {
+        // One run has one lock.
+        let _first = self.token.set(token.clone());
     }
 
     /// The host of that name.
@@ -189,6 +203,9 @@ impl Fleet for Live {
                 Step::Lab(call) => self.lab(host, *call, output).await,
                 Step::Upload { from, to, files } => {
                     self.upload(host, from, to, files, output).await
+                }
+                Step::Hook(hook) if hook.hook.at == HookPlace::Here => {
+                    hook::here(hook, &self.inventory, self.token.get(), output).await
                 }
                 _ => match script::script(step) {
                     Some(script) => self.remote(host)?.step(step, &script, output).await,

@@ -21,7 +21,7 @@ use crate::plan::Step;
 use world::Mishap;
 
 pub use storage::{SimDisk, SimStorage};
-pub use world::{SimCluster, SimHost, SimNode, SimService, World};
+pub use world::{SimCluster, SimHook, SimHost, SimNode, SimService, World};
 
 /// How likely faults are, in thousandths of all steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

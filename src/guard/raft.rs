@@ -155,12 +155,12 @@ fn unordered(plan: &Plan, moves: &[(&Change, Move)]) -> Option<Refusal> {
 /// All changes that come before `change`.
 fn ancestors<'a>(plan: &'a Plan, change: &'a Change) -> BTreeSet<&'a ChangeId> {
     let mut all = BTreeSet::new();
-    let mut todo: Vec<&ChangeId> = change.needs.iter().collect();
+    let mut todo: Vec<&ChangeId> = change.before().collect();
     while let Some(id) = todo.pop() {
         if all.insert(id)
             && let Some(found) = plan.changes.iter().find(|change| change.id == *id)
         {
-            todo.extend(&found.needs);
+            todo.extend(found.before());
         }
     }
     all

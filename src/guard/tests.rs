@@ -57,6 +57,7 @@ fn change(host: &str, step: Step) -> Change {
         risk: Risk::Safe,
         lane: None,
         needs: BTreeSet::new(),
+        follows: BTreeSet::new(),
     }
 }
 

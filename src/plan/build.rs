@@ -60,6 +60,7 @@ pub fn build_and_prune(
             *outlook = Outlook::Changes;
         }
     }
+    super::place_hooks(&mut plan, inventory, gathered, &seen);
     let refusals = crate::guard::check(&plan, inventory, gathered, &seen);
     plan.refusals.extend(refusals);
     plan
@@ -93,6 +94,7 @@ impl Chain {
             risk: draft.risk,
             lane: None,
             needs,
+            follows: BTreeSet::new(),
         }
     }
 }

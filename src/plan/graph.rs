@@ -7,8 +7,10 @@ use super::{Change, ChangeId};
 /// The edges of a plan, by the place of a change in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// For each change, the changes that wait for it.
+    /// For each change, the changes that need it.
     pub dependents: Vec<Vec<usize>>,
+    /// For each change, the changes that only follow it.
+    pub followers: Vec<Vec<usize>>,
     /// For each change, how many changes it waits for.
     pub waits_for: Vec<usize>,
 }
@@ -43,18 +45,25 @@ impl Graph {
         }
         let mut graph = Self {
             dependents: vec![Vec::new(); changes.len()],
+            followers: vec![Vec::new(); changes.len()],
             waits_for: vec![0; changes.len()],
         };
         for (place, change) in changes.iter().enumerate() {
-            for needs in &change.needs {
-                let Some(&needed) = places.get(needs) else {
-                    return Err(GraphError::Missing {
-                        change: change.id.clone(),
-                        needs: needs.clone(),
-                    });
-                };
-                graph.dependents[needed].push(place);
-                graph.waits_for[place] += 1;
+            let edges = [
+                (&change.needs, &mut graph.dependents),
+                (&change.follows, &mut graph.followers),
+            ];
+            for (ids, later) in edges {
+                for id in ids {
+                    let Some(&needed) = places.get(id) else {
+                        return Err(GraphError::Missing {
+                            change: change.id.clone(),
+                            needs: id.clone(),
+                        });
+                    };
+                    later[needed].push(place);
+                    graph.waits_for[place] += 1;
+                }
             }
         }
         match graph.order() {
@@ -72,7 +81,7 @@ impl Graph {
         let mut order = Vec::with_capacity(waits_for.len());
         while let Some(place) = queue.pop_front() {
             order.push(place);
-            for &next in &self.dependents[place] {
+            for &next in self.dependents[place].iter().chain(&self.followers[place]) {
                 waits_for[next] -= 1;
                 if waits_for[next] == 0 {
                     queue.push_back(next);

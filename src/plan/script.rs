@@ -97,6 +97,8 @@ pub fn script(step: &Step) -> Option<Script> {
         | Step::Upload { .. }
         | Step::Reboot { .. }
         | Step::Pause { .. } => return None,
+        // A hook is the user's own, and has its deadline to itself: it waits for no step.
+        Step::Hook(hook) => return Some(hook.script()),
     };
     // Waiting for the locks is the scripts' own business, with messages of their own.
     let apt = if body.starts_with(APT) {
@@ -114,6 +116,10 @@ pub fn script(step: &Step) -> Option<Script> {
 
 /// What to do about a step's script that ended with `status`.
 pub fn explain(step: &Step, status: u8, stderr: &str) -> Option<String> {
+    if matches!(step, Step::Hook(_)) {
+        // What its statuses mean is its owner's to know.
+        return None;
+    }
     let hint = match status {
         LOCKED => "Wait until the other run's step has ended, then run the command again. \
                    `/run/skep/step` on the host says what it does."

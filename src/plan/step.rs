@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::hook::HookStep;
 use super::nfs::NfsStep;
 
 pub(crate) use storage::bytes;
@@ -144,6 +145,18 @@ pub enum Step {
     Lab(LabCall),
     /// Does something for NFS.
     Nfs(NfsStep),
+    /// Runs a hook of the inventory.
+    Hook(HookStep),
+}
+
+impl Step {
+    /// Whether it does nothing to what runs: a change that ends after no other steps was not begun.
+    pub fn is_harmless(&self) -> bool {
+        matches!(
+            self,
+            Self::Hook(_) | Self::FetchPackages { .. } | Self::Upload { .. } | Self::Wait { .. }
+        )
+    }
 }
 
 /// A package to install.
@@ -233,6 +246,7 @@ impl fmt::Display for Step {
                 LabCall::Start => "start the host in the lab",
             }),
             Self::Nfs(step) => step.fmt(f),
+            Self::Hook(step) => step.fmt(f),
         }
     }
 }

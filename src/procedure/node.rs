@@ -196,8 +196,14 @@ impl Work<'_> {
         let raft = matches!(act, NodeAct::Promote | NodeAct::Demote)
             || (*act == NodeAct::Remove && in_raft);
         let id = ChangeId::new(&on, &resource);
-        // Labels of one node have nothing to do with those of another.
+        // Labels of one node have nothing to do with those of another. A node that keeps its work is
+        // in the way of no other one; a manager that stays in raft is.
         let alone = matches!(act, NodeAct::Label { .. } | NodeAct::Activate);
+        let (needs, follows) = match act {
+            _ if alone => (BTreeSet::new(), BTreeSet::new()),
+            NodeAct::Drain => (BTreeSet::new(), self.chain.clone()),
+            _ => (self.chain.clone(), BTreeSet::new()),
+        };
         self.plan.changes.push(Change {
             id: id.clone(),
             host: on,
@@ -211,11 +217,8 @@ impl Work<'_> {
             } else {
                 (!alone).then_some(Lane::Disruption)
             },
-            needs: if alone {
-                BTreeSet::new()
-            } else {
-                self.chain.clone()
-            },
+            needs,
+            follows,
         });
         self.chain.insert(id);
         if *act == NodeAct::Activate {

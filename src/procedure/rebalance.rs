@@ -40,5 +40,6 @@ pub(super) fn plan(plan: &mut Plan, seen: &Swarm, services: &[String]) {
         risk: Risk::Disruptive,
         lane: None,
         needs: BTreeSet::new(),
+        follows: BTreeSet::new(),
     });
 }

@@ -110,6 +110,7 @@ fn leave(plan: &mut Plan, host: &Host, local: &LocalSwarm, needs: BTreeSet<Chang
         risk: Risk::Disruptive,
         lane: None,
         needs,
+        follows: BTreeSet::new(),
     });
     id
 }

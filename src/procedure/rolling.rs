@@ -257,7 +257,7 @@ impl<'a> Roll<'a> {
                     let seconds = self.pause;
                     change.steps.push(Step::Pause { seconds });
                 }
-                change.needs.clone_from(&before);
+                change.follows.clone_from(&before);
                 ids.insert(change.id.clone());
                 plan.changes.push(change);
             }
@@ -363,6 +363,7 @@ impl<'a> Roll<'a> {
             risk,
             lane: None,
             needs: BTreeSet::new(),
+            follows: BTreeSet::new(),
         })
     }
 }

@@ -7,7 +7,7 @@ mod group;
 
 use std::fmt::Write;
 
-use crate::plan::{Change, Diff, Lane, Outlook, Plan, Risk};
+use crate::plan::{Change, Diff, HookStep, Lane, Outlook, Plan, Risk, Step};
 use crate::ui::diff::{self, Redact};
 use crate::ui::style::{self, paint};
 use crate::ui::text;
@@ -177,11 +177,34 @@ fn render_change(out: &mut String, change: &Change, verbose: bool, redact: Redac
     for difference in &change.diff {
         out.push_str(&text::indent(&diff::render(difference, redact), "      "));
     }
+    for step in &change.steps {
+        if let Step::Hook(hook) = step {
+            render_hook(out, hook, redact);
+        }
+    }
     if verbose {
         for (index, it) in change.steps.iter().enumerate() {
             let title = redact(&it.to_string());
             let line = format!("step {}: {title}", index + 1);
             let _infallible = writeln!(out, "      {}", paint(style::FAINT, line));
+        }
+    }
+}
+
+/// A hook with all that it runs: it is the user's own, and nobody else has looked at it.
+fn render_hook(out: &mut String, hook: &HookStep, redact: Redact<'_>) {
+    let seconds = hook.hook.timeout;
+    let title = format!("{}, up to {seconds} s:", hook.title());
+    let text = redact(&hook.text());
+    let lines: Vec<_> = text.lines().map(text::clean).collect();
+    let title = text::clean(&title);
+    match &lines[..] {
+        [one] => {
+            let _infallible = writeln!(out, "      {title} {one}");
+        }
+        several => {
+            let _infallible = writeln!(out, "      {title}");
+            out.push_str(&text::indent(&several.join("\n"), "        "));
         }
     }
 }

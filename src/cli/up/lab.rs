@@ -131,6 +131,7 @@ async fn plan_lab(work: &Work<'_>, lab: &Arc<Lab>) -> Result<Plan> {
             risk: Risk::Safe,
             lane: Some(Lane::Lab),
             needs: std::collections::BTreeSet::new(),
+            follows: std::collections::BTreeSet::new(),
         });
     }
     Ok(plan)

@@ -187,7 +187,12 @@ impl Remote {
             Err(fault) => fault,
             Ok(output) if output.status.is_success() => return Ok(()),
             Ok(output) => {
-                let fault = Fault::new(FaultKind::Failed, format!("{step}: {}", output.status));
+                let why = match step {
+                    // The executor names it.
+                    Step::Hook(_) => output.status.to_string(),
+                    _ => format!("{step}: {}", output.status),
+                };
+                let fault = Fault::new(FaultKind::Failed, why);
                 let status = match output.status {
                     Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
                     _ => u8::MAX,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::fleet::{Fault, FaultKind};
-use crate::inventory::{Availability, Inventory, Role};
-use crate::plan::{ServiceAction, Step};
+use crate::inventory::{Availability, HookPlace, Inventory, Role};
+use crate::plan::{HookStep, ServiceAction, Step};
 use crate::quorum::{majority, may_spare};
 
 use super::storage::SimStorage;
@@ -29,6 +29,10 @@ pub struct World {
     /// The steps that took a task away from a service before another ran in its place, where there
     /// was a place.
     pub tasks_lost_by: Vec<String>,
+    /// The hooks that ran, in their order.
+    pub hooks: Vec<SimHook>,
+    /// The hooks that fail: host and moment, such as `("w1", "before-drain")`.
+    pub failing_hooks: BTreeSet<(String, String)>,
     next_id: u64,
 }
 
@@ -109,6 +113,21 @@ impl SimHost {
             _ => false,
         }
     }
+}
+
+/// A hook that ran, and how it found its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimHook {
+    /// The host.
+    pub host: String,
+    /// When, such as `before-drain`.
+    pub when: String,
+    /// The availability of the node; `None` where it is in no swarm.
+    pub availability: Option<Availability>,
+    /// The version of the running engine.
+    pub engine: Option<String>,
+    /// How often the host was booted again.
+    pub boots: u32,
 }
 
 /// What goes wrong within a step.
@@ -303,6 +322,9 @@ impl World {
     }
 
     fn act(&mut self, name: &str, step: &Step, mishap: Mishap) -> Result<(), Fault> {
+        if let Step::Hook(hook) = step {
+            return self.hook(name, hook);
+        }
         let unbearable = self.unbearable.clone();
         let host = self.host(name)?;
         match step {
@@ -389,10 +411,36 @@ impl World {
             | Step::InstallPackageFiles { .. }
             | Step::Upload { .. }
             | Step::ValidateDaemonConfig { .. }
+            | Step::Hook(_)
             | Step::Lab(_) => {}
             Step::Storage(call) => return super::storage::step(host, call),
             Step::Docker(call) => return self.docker(name, call, mishap),
             Step::Wait { condition, .. } => return self.wait(name, condition),
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Runs a hook: it looks at its host, and changes nothing.
+    fn hook(&mut self, name: &str, step: &HookStep) -> Result<(), Fault> {
+        if step.hook.at == HookPlace::Host {
+            self.host(name)?;
+        }
+        let when = step.hook.when.to_string();
+        let node = self.member(name).ok();
+        let node = node.and_then(|(cluster, id)| self.clusters.get(&cluster)?.nodes.get(&id));
+        let host = self.hosts.get(name);
+        let ran = SimHook {
+            host: name.to_owned(),
+            when: when.clone(),
+            availability: node.map(|node| node.availability),
+            engine: host.and_then(|host| host.engine_version.clone()),
+            boots: host.map_or(0, |host| host.boots),
+        };
+        self.hooks.push(ran);
+        if self.failing_hooks.contains(&(name.to_owned(), when)) {
+            return Err(fail("exit status 1"));
         }
         Ok(())
     }

@@ -176,7 +176,7 @@ impl<'a> Work<'a> {
             .map(|(host, before)| (restart(host), restart(before)))
             .collect();
         for change in &mut self.plan.changes {
-            change.needs.extend(after.get(&change.id).cloned());
+            change.follows.extend(after.get(&change.id).cloned());
         }
     }
 }

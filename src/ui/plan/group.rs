@@ -95,15 +95,18 @@ fn alike(a: &Change, b: &Change) -> bool {
 /// What a change needs of other hosts. What it needs of its own stands above it anyway.
 pub(super) fn foreign(change: &Change) -> impl Iterator<Item = &ChangeId> {
     let own = format!("{}/", change.host);
-    change
-        .needs
-        .iter()
-        .filter(move |id| !id.0.starts_with(&own))
+    change.before().filter(move |id| !id.0.starts_with(&own))
 }
 
 /// `change` as it is for every host that has one like it: without the address of this one.
 fn of_each(change: &Change) -> Change {
     let mut change = change.clone();
+    for step in &mut change.steps {
+        if let Step::Hook(hook) = step {
+            // Each is told of its own host.
+            hook.variables.clear();
+        }
+    }
     let advertise = change.steps.iter_mut().find_map(|step| match step {
         Step::Docker(DockerCall::SwarmJoin { advertise, .. }) => Some(advertise),
         _ => None,

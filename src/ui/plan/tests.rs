@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::inventory::Role;
+use crate::inventory::{Hook, HookCommand, HookPlace, Moment, Role};
 use crate::plan::{ChangeId, DockerCall, PackageSpec, Refusal, Step};
 
 fn change(host: &str, resource: &str, summary: &str, needs: &[&str]) -> Change {
@@ -15,6 +15,7 @@ fn change(host: &str, resource: &str, summary: &str, needs: &[&str]) -> Change {
         risk: Risk::Safe,
         lane: None,
         needs: needs.iter().map(|id| ChangeId((*id).into())).collect(),
+        follows: BTreeSet::new(),
     }
 }
 
@@ -114,6 +115,43 @@ fn a_plan_reads_without_colour() {
 #[test]
 fn a_verbose_plan_shows_the_steps() {
     insta::assert_snapshot!(show(&plan(), true));
+}
+
+fn hook(host: &str, at: HookPlace, name: Option<&str>, text: &str) -> Step {
+    let own = ("SKEP_HOST".to_owned(), host.to_owned());
+    Step::Hook(HookStep {
+        hook: Hook {
+            name: name.map(str::to_owned),
+            when: Moment::BeforeDrain,
+            at,
+            command: HookCommand::Script(text.to_owned()),
+            timeout: 300,
+        },
+        variables: BTreeMap::from([own]),
+    })
+}
+
+#[test]
+fn hooks_are_shown_whole_and_once_for_hosts_that_have_the_same() {
+    let drain = |host: &str| Change {
+        steps: vec![
+            hook(host, HookPlace::Here, None, "./lb out \"$SKEP_HOST\"\n"),
+            hook(
+                host,
+                HookPlace::Host,
+                Some("tell users"),
+                "\nwall 'the node goes'\n\u{1b}[2Jsleep 60\n",
+            ),
+            Step::Pause { seconds: 1 },
+        ],
+        risk: Risk::Disruptive,
+        ..change(host, "node.drain", "drain", &[])
+    };
+    let both = Plan {
+        changes: vec![drain("w1"), drain("w2")],
+        ..Plan::default()
+    };
+    insta::assert_snapshot!(show(&both, true));
 }
 
 #[test]
