@@ -8,6 +8,8 @@
 
 #[path = "lab/cuts.rs"]
 mod cuts;
+#[path = "lab/hooks.rs"]
+mod hooks;
 #[path = "lab/life.rs"]
 mod life;
 #[path = "lab/nodes.rs"]
@@ -54,6 +56,7 @@ fn a_swarm_is_made_and_grows_and_bears_trouble() {
             ("no join token anywhere", life::no_tokens),
             ("a service for nodes that come and go", nodes::service),
             ("work away and back, labels", nodes::work_and_labels),
+            ("hooks have a say", hooks::say),
             ("roles", nodes::roles),
             ("nodes come and go", nodes::come_and_go),
             ("a dead manager is replaced", nodes::replace_dead),
