@@ -408,11 +408,7 @@ fn promote(leaver: &Leaver<'_>, mut steps: Vec<Step>) -> Option<Draft> {
         old: Some("worker".to_owned()),
         new: Some("manager".to_owned()),
     };
-    let risk = if steps.is_empty() {
-        Risk::Safe
-    } else {
-        Risk::Disruptive
-    };
+    let risk = promotion::risk(&steps);
     steps.push(Step::Docker(call));
     steps.push(wait_member(Role::Manager, leaver.managers));
     let summary = format!("promote {} to manager", leaver.name);

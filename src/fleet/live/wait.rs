@@ -153,6 +153,7 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
                 _ => Ok(None),
             }
         }
+        Condition::InRaft { managers, id } => in_raft(live, managers, id).await.map(|()| None),
         Condition::Gone { managers, id } => {
             let manager = settled(live, managers).await?;
             let listed = manager.nodes.iter().find(|node| node.id == *id);
@@ -160,4 +161,15 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
             Ok(listed.map(|node| format!("the managers say that it is {}", node.state)))
         }
     }
+}
+
+/// Refuses where a node that was being demoted is out of raft: it is not what the plan was made for.
+async fn in_raft(live: &Live, managers: &[String], id: &str) -> Result<(), Fault> {
+    let manager = settled(live, managers).await?;
+    let listed = manager.nodes.iter().find(|node| node.id == id);
+    if listed.is_some_and(|node| node.manager.is_some()) {
+        return Ok(());
+    }
+    let fault = Fault::new(FaultKind::Refused, "its demotion has ended meanwhile");
+    Err(fault.hint("Run the command again: it plans from what is there now."))
 }

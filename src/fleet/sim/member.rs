@@ -63,6 +63,16 @@ impl World {
                     Ok(())
                 }
             }
+            Condition::InRaft { managers, id } => {
+                let cluster = self.manager_of(managers, None)?;
+                let node = self.node(&cluster, id)?;
+                if !node.raft {
+                    return Err(fail("its demotion has ended meanwhile"));
+                }
+                // The next step comes within milliseconds.
+                node.demoting = node.demoting.map(|left| left.max(1));
+                Ok(())
+            }
             Condition::Gone { managers, id } => {
                 let cluster = self.manager_of(managers, None)?;
                 let Ok(node) = self.node(&cluster, id).cloned() else {

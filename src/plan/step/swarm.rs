@@ -142,6 +142,13 @@ pub enum Condition {
         /// The NodeID.
         id: String,
     },
+    /// A node is in raft still, though its demotion has begun.
+    InRaft {
+        /// Hosts of the inventory that are managers by then, best first.
+        managers: Vec<String>,
+        /// The NodeID.
+        id: String,
+    },
     /// The managers do not hear from a node any more, or do not list it.
     Gone {
         /// Hosts of the inventory that are managers by then, best first.
@@ -267,6 +274,7 @@ impl fmt::Display for Condition {
             }
             Self::Spared { .. } => f.write_str("the other managers are a majority without it"),
             Self::OutOfRaft { id, .. } => write!(f, "node {id} is out of raft"),
+            Self::InRaft { id, .. } => write!(f, "node {id} is seen in raft still"),
             Self::Gone { id, .. } => write!(f, "the managers do not hear from node {id}"),
         }
     }

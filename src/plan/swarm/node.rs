@@ -101,7 +101,7 @@ impl<'a> Work<'a> {
             what.push(format!("label {}", pairs.join(" ")));
         }
         let mut steps = promote.unwrap_or_default();
-        let restarts = !steps.is_empty();
+        let risk = promotion::risk(&steps);
         steps.push(Step::Docker(DockerCall::NodeUpdate {
             managers: managers.to_vec(),
             id: None,
@@ -114,7 +114,8 @@ impl<'a> Work<'a> {
             steps.push(wait_member(Role::Manager, managers));
         }
         let mut draft = Draft::safe(what.join(", "), diff, steps);
-        if restarts || availability == Some(Availability::Drain) {
+        draft.risk = risk;
+        if availability == Some(Availability::Drain) {
             draft.risk = Risk::Disruptive;
         }
         self.push(host, "swarm.node", draft, role.map(|_| Lane::Raft), None);

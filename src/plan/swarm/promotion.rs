@@ -2,12 +2,27 @@
 
 use crate::facts::{HostFacts, Node};
 use crate::inventory::{Availability, Role};
-use crate::plan::{ServiceAction, Step};
+use crate::plan::{Condition, Risk, ServiceAction, Step};
 use crate::resource::DRAINED_MARKER;
 use crate::swarm::Up;
 
 use super::restart::{drain, mark_drained, set_availability};
 use super::wait_member;
+
+/// How long the managers may take to say that a node is in raft still: an election.
+const SEEN_SECONDS: u32 = 30;
+
+/// What a promotion does to the tasks of its node, with `before` ahead of it.
+pub(crate) fn risk(before: &[Step]) -> Risk {
+    let restarts = before
+        .iter()
+        .any(|step| matches!(step, Step::Service { .. }));
+    if restarts {
+        Risk::Disruptive
+    } else {
+        Risk::Safe
+    }
+}
 
 /// Restarts the engine of a node that would ask for its place in raft where no manager is.
 ///
@@ -21,10 +36,17 @@ pub(crate) fn steps_before(
     up: &Up,
     managers: &[String],
 ) -> Vec<Step> {
-    // Whoever is in raft has its place: there a demotion that goes on is taken back, and the sooner
-    // the better.
-    if node.manager.is_some() || !asks_in_vain(facts, up) {
+    if !asks_in_vain(facts, up) {
         return Vec::new();
+    }
+    if node.manager.is_some() {
+        // Its demotion goes on and is taken back, the sooner the better: it has its place still, or
+        // this plan does not fit any more.
+        let (managers, id) = (managers.to_vec(), node.id.clone());
+        return vec![Step::Wait {
+            condition: Condition::InRaft { managers, id },
+            deadline: SEEN_SECONDS,
+        }];
     }
     let marker = facts.files.get(DRAINED_MARKER);
     let marked = marker.is_some_and(|file| file.value().is_some());
