@@ -32,4 +32,5 @@ pub mod ssh;
 pub mod state;
 pub mod status;
 pub mod swarm;
+pub mod template;
 pub mod ui;
