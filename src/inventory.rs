@@ -8,7 +8,7 @@ mod check;
 mod daemon;
 pub mod diagnostic;
 pub mod edit;
-mod export;
+pub(crate) mod export;
 mod hook;
 mod hosts;
 mod names;
@@ -16,15 +16,15 @@ pub(crate) mod nearest;
 mod nfs;
 pub mod range;
 mod raw;
-mod read;
+pub(crate) mod read;
 mod reference;
 mod resolve;
-mod schema;
+pub(crate) mod schema;
 pub mod selector;
-mod source;
+pub(crate) mod source;
 mod storage;
 mod together;
-mod values;
+pub(crate) mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -195,7 +195,7 @@ pub enum HostKeyCheck {
 }
 
 /// A reference to a secret; never the secret itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretRef {
     /// An environment variable of skep's.

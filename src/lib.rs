@@ -21,6 +21,7 @@ pub mod known;
 pub mod local;
 pub mod nfs;
 pub mod plan;
+pub mod playbook;
 pub mod preflight;
 pub mod procedure;
 pub mod provider;

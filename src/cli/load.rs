@@ -1,7 +1,7 @@
 //! The inventory as every verb gets it: read, checked, its findings shown.
 
 use crate::error::{Error, Result};
-use crate::inventory::{self, Inventory, LoadError, Source};
+use crate::inventory::{self, Diagnostic, Inventory, LoadError, Source};
 use crate::ui::{Printer, diagnostic};
 
 use super::Global;
@@ -23,13 +23,15 @@ pub fn load(global: &Global, printer: &Printer) -> Result<Inventory> {
 /// Shows all findings about an inventory.
 pub fn show(source: &Source, printer: &Printer) {
     let path = source.path.display().to_string();
-    let (errors, warnings): (Vec<_>, Vec<_>) = source
-        .diagnostics
-        .iter()
-        .cloned()
-        .partition(inventory::Diagnostic::is_error);
+    show_findings(&path, &source.text, &source.diagnostics, printer);
+}
+
+/// Shows all findings about the file `path`.
+pub fn show_findings(path: &str, text: &str, findings: &[Diagnostic], printer: &Printer) {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        findings.iter().cloned().partition(Diagnostic::is_error);
     // The printer takes the colours out where they are not wanted.
-    let render = |findings: &[_]| diagnostic::render(&path, &source.text, findings, true);
+    let render = |findings: &[_]| diagnostic::render(path, text, findings, true);
     if !warnings.is_empty() {
         printer.notice(render(&warnings) + "\n");
     }

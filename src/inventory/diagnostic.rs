@@ -104,7 +104,7 @@ impl Diagnostic {
 
 /// Sorts findings by their place, and drops those that say the same of the same places: a setting
 /// that many hosts share is wrong once.
-pub(super) fn tidy(diagnostics: &mut Vec<Diagnostic>) {
+pub(crate) fn tidy(diagnostics: &mut Vec<Diagnostic>) {
     let start = |diagnostic: &Diagnostic| {
         let primary = diagnostic.labels.iter().find(|label| label.primary);
         primary.map_or(usize::MAX, |label| label.span.start)

@@ -106,7 +106,7 @@ fn variables_of(host: &Host) -> Value {
 }
 
 /// The value in JSON; what JSON has not, dates and infinite numbers, as TOML writes it.
-fn plain(value: &toml::Value) -> Value {
+pub(crate) fn plain(value: &toml::Value) -> Value {
     match value {
         toml::Value::Array(items) => items.iter().map(plain).collect(),
         toml::Value::Table(items) => {

@@ -12,19 +12,19 @@ use super::diagnostic::{Diagnostic, Span};
 use super::nearest::nearest;
 
 /// A TOML value with its place.
-pub(super) type Value<'i> = Spanned<DeValue<'i>>;
+pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
 /// A type that can be read from a TOML value.
-pub(super) trait Read: Sized {
+pub(crate) trait Read: Sized {
     /// The value; `None` after something was reported.
     fn read(value: &Value<'_>, out: &mut Vec<Diagnostic>) -> Option<Self>;
 }
 
 /// A value and its place. Two of them are equal when the values are.
 #[derive(Debug, Clone)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) span: Span,
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) span: Span,
 }
 
 impl<T: PartialEq> PartialEq for At<T> {
@@ -35,7 +35,7 @@ impl<T: PartialEq> PartialEq for At<T> {
 
 /// A key of a table: whether it was there, and its value.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Field<T> {
+pub(crate) enum Field<T> {
     /// The key is not there.
     #[default]
     Absent,
@@ -47,7 +47,7 @@ pub(super) enum Field<T> {
 
 impl<T> Field<T> {
     /// The value with its place.
-    pub(super) fn at(&self) -> Option<&At<T>> {
+    pub(crate) fn at(&self) -> Option<&At<T>> {
         match self {
             Self::Given(at) => Some(at),
             _ => None,
@@ -55,19 +55,19 @@ impl<T> Field<T> {
     }
 
     /// The value.
-    pub(super) fn get(&self) -> Option<&T> {
+    pub(crate) fn get(&self) -> Option<&T> {
         self.at().map(|at| &at.value)
     }
 
     /// Whether the key is not there at all.
-    pub(super) fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 }
 
 impl<T: Read> Field<T> {
     /// Reads the value of a key that is there.
-    pub(super) fn read(value: &Value<'_>, out: &mut Vec<Diagnostic>) -> Self {
+    pub(crate) fn read(value: &Value<'_>, out: &mut Vec<Diagnostic>) -> Self {
         match At::read(value, out) {
             Some(at) => Self::Given(at),
             None => Self::Wrong,
@@ -97,13 +97,13 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 }
 
 /// A table with keys of the user's own choice.
-pub(super) type Map<T> = BTreeMap<String, Item<T>>;
+pub(crate) type Map<T> = BTreeMap<String, Item<T>>;
 
 /// An entry of a [`Map`].
 #[derive(Debug, Clone)]
-pub(super) struct Item<T> {
-    pub(super) key: Span,
-    pub(super) value: T,
+pub(crate) struct Item<T> {
+    pub(crate) key: Span,
+    pub(crate) value: T,
 }
 
 impl<T: JsonSchema> JsonSchema for Item<T> {
@@ -187,7 +187,7 @@ impl Read for u32 {
 }
 
 /// The table in `value`.
-pub(super) fn table<'v, 'i>(
+pub(crate) fn table<'v, 'i>(
     value: &'v Value<'i>,
     out: &mut Vec<Diagnostic>,
 ) -> Option<&'v DeTable<'i>> {
@@ -199,7 +199,7 @@ pub(super) fn table<'v, 'i>(
 }
 
 /// A whole number within bounds.
-pub(super) fn whole<T: TryFrom<i64> + PartialOrd + Display>(
+pub(crate) fn whole<T: TryFrom<i64> + PartialOrd + Display>(
     value: &Value<'_>,
     least: T,
     most: T,
@@ -225,7 +225,7 @@ pub(super) fn whole<T: TryFrom<i64> + PartialOrd + Display>(
 }
 
 /// A value of the wrong type. The value itself is not repeated: it could be a secret.
-pub(super) fn expected(what: &str, value: &Value<'_>) -> Diagnostic {
+pub(crate) fn expected(what: &str, value: &Value<'_>) -> Diagnostic {
     let found = match value.get_ref() {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",
@@ -254,7 +254,7 @@ pub(super) fn expected(what: &str, value: &Value<'_>) -> Diagnostic {
 }
 
 /// A key that no table of this kind has.
-pub(super) fn unknown_key(key: &str, span: &Span, known: &[&str]) -> Diagnostic {
+pub(crate) fn unknown_key(key: &str, span: &Span, known: &[&str]) -> Diagnostic {
     let error = Diagnostic::error(format!("unknown key `{key}`"));
     // Underscores for hyphens are the commonest slip of all.
     match nearest(&key.replace('_', "-"), known.iter().copied()) {
@@ -268,7 +268,7 @@ pub(super) fn unknown_key(key: &str, span: &Span, known: &[&str]) -> Diagnostic 
 }
 
 /// A word that is none of a fixed set.
-pub(super) fn unknown_word(word: &str, span: &Span, known: &[&str]) -> Diagnostic {
+pub(crate) fn unknown_word(word: &str, span: &Span, known: &[&str]) -> Diagnostic {
     let error = Diagnostic::error(format!("unknown value `{word}`"))
         .at(span, format!("expected {}", list(known, "or")));
     match nearest(word, known.iter().copied()) {
@@ -278,7 +278,7 @@ pub(super) fn unknown_word(word: &str, span: &Span, known: &[&str]) -> Diagnosti
 }
 
 /// The words in backticks as an English list.
-pub(super) fn list(words: &[&str], last: &str) -> String {
+pub(crate) fn list(words: &[&str], last: &str) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
         Some((end, [])) => end.clone(),
@@ -343,4 +343,4 @@ macro_rules! record {
         }
     };
 }
-pub(super) use record;
+pub(crate) use record;

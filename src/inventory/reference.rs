@@ -17,7 +17,7 @@ impl Read for SecretRef {
                              `{ command = [\"PROGRAM\", \"ARGUMENT\"] }` or `{ prompt = true }`";
         let DeValue::Table(entries) = value.get_ref() else {
             out.push(
-                Diagnostic::error("a secret does not belong into the inventory")
+                Diagnostic::error("a secret does not belong into this file")
                     .at(&value.span(), "expected where to find it")
                     .help(FORMS)
                     .hide(&value.span()),

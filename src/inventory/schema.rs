@@ -18,7 +18,7 @@ pub fn schema() -> Value {
 }
 
 /// The schema of a field with its documentation.
-pub(super) fn described(schema: Schema, help: &str) -> Value {
+pub(crate) fn described(schema: Schema, help: &str) -> Value {
     let help = help.trim();
     match schema.to_value() {
         Value::Object(mut object) => {

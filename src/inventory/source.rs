@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{self, Diagnostic, Span};
-use super::read::Read;
+use super::read::{Read, Value};
 use super::{Inventory, check, raw};
 
 /// An inventory's text with all that was found in it.
@@ -59,21 +59,10 @@ pub fn read(path: &Path) -> Result<Source, LoadError> {
         path: path.to_owned(),
         error,
     })?;
-    // A lossy text keeps the places of what is before the first bad byte, which is reported.
-    let (text, bad) = match String::from_utf8(bytes) {
-        Ok(text) => (text, None),
-        Err(error) => {
-            let start = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            (text, Some(start..start + 1))
-        }
-    };
+    let (text, bad) = decode(bytes);
     let (inventory, diagnostics) = match bad {
         None => parse(&text, path),
-        Some(span) => {
-            let error = Diagnostic::error("the file is not UTF-8").at(&span, "this byte");
-            (None, vec![error])
-        }
+        Some(error) => (None, vec![error]),
     };
     Ok(Source {
         path: path.to_owned(),
@@ -83,6 +72,21 @@ pub fn read(path: &Path) -> Result<Source, LoadError> {
     })
 }
 
+/// The text of a file, and what is wrong with it as a text. A lossy one keeps the places of what is
+/// before the first bad byte.
+pub(crate) fn decode(bytes: Vec<u8>) -> (String, Option<Diagnostic>) {
+    match String::from_utf8(bytes) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let start = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let span = start..start + 1;
+            let error = Diagnostic::error("the file is not UTF-8").at(&span, "this byte");
+            (text, Some(error))
+        }
+    }
+}
+
 /// Reads an inventory's text as that of the file `path`, from whose directory relative paths
 /// start. `~/` is the home of the process's user. Nothing is read from disk.
 ///
@@ -90,6 +94,16 @@ pub fn read(path: &Path) -> Result<Source, LoadError> {
 /// without others, because what follows from broken text is not to be trusted.
 pub fn parse(text: &str, path: &Path) -> (Option<Inventory>, Vec<Diagnostic>) {
     let mut found = Vec::new();
+    let inventory = root(text, &mut found)
+        .and_then(|root| raw::Inventory::read(&root, &mut found))
+        .map(|raw| check::check(&raw, path, text.len(), &mut found));
+    diagnostic::tidy(&mut found);
+    let inventory = inventory.filter(|_| !found.iter().any(Diagnostic::is_error));
+    (inventory, found)
+}
+
+/// The table that a text of TOML is; `None` where it is none, with the errors of its syntax.
+pub(crate) fn root<'t>(text: &'t str, found: &mut Vec<Diagnostic>) -> Option<Value<'t>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
@@ -106,17 +120,10 @@ pub fn parse(text: &str, path: &Path) -> (Option<Inventory>, Vec<Diagnostic>) {
     if let Some(first) = found.first_mut() {
         // Which of these lines is shown, and by which finding, does not matter.
         first.hidden.extend(secrets(text));
+        return None;
     }
-    let mut inventory = None;
-    if found.is_empty() {
-        let span = table.span();
-        let root = toml::Spanned::new(span, DeValue::Table(table.into_inner()));
-        inventory = raw::Inventory::read(&root, &mut found)
-            .map(|raw| check::check(&raw, path, text.len(), &mut found));
-    }
-    diagnostic::tidy(&mut found);
-    let inventory = inventory.filter(|_| !found.iter().any(Diagnostic::is_error));
-    (inventory, found)
+    let span = table.span();
+    Some(toml::Spanned::new(span, DeValue::Table(table.into_inner())))
 }
 
 /// The values of secret keys in a text that is not TOML, where they are no references: a secret

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
-use super::read::{At, Read, Value, expected, unknown_word, whole};
+use super::read::{At, Read, Value, expected, whole};
 use super::{
     Availability, DockerSource, Filesystem, HookPlace, HostKeyCheck, LabDriver, Moment, Provider,
     Role,
@@ -16,8 +16,12 @@ use super::{
 /// Gives a type that is written as one of a few words.
 macro_rules! words {
     ($type:ident { $($word:literal => $value:expr),* $(,)? }) => {
-        impl Read for $type {
-            fn read(value: &Value<'_>, out: &mut Vec<Diagnostic>) -> Option<Self> {
+        impl $crate::inventory::read::Read for $type {
+            fn read(
+                value: &$crate::inventory::read::Value<'_>,
+                out: &mut Vec<$crate::inventory::diagnostic::Diagnostic>,
+            ) -> Option<Self> {
+                use $crate::inventory::read::unknown_word;
                 match String::read(value, out)?.as_str() {
                     $($word => Some($value),)*
                     other => {
@@ -28,19 +32,20 @@ macro_rules! words {
             }
         }
 
-        impl JsonSchema for $type {
+        impl schemars::JsonSchema for $type {
             fn inline_schema() -> bool {
                 true
             }
-            fn schema_name() -> Cow<'static, str> {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($type).into()
             }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "enum": [$($word),*] })
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($word),*] })
             }
         }
     };
 }
+pub(crate) use words;
 
 words!(Role { "manager" => Role::Manager, "worker" => Role::Worker, "none" => Role::None });
 words!(Provider { "static" => Provider::Static, "lab" => Provider::Lab });
@@ -180,7 +185,7 @@ impl Read for Net {
 
 /// One text or a list of them.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct OneOrMany(pub(super) Vec<At<String>>);
+pub(crate) struct OneOrMany(pub(crate) Vec<At<String>>);
 
 impl Read for OneOrMany {
     fn read(value: &Value<'_>, out: &mut Vec<Diagnostic>) -> Option<Self> {
@@ -435,7 +440,7 @@ impl JsonSchema for Toml {
 
 /// Any value that JSON has too, with its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Json(pub(super) At<serde_json::Value>);
+pub(crate) struct Json(pub(crate) At<serde_json::Value>);
 
 impl Read for Json {
     fn read(value: &Value<'_>, out: &mut Vec<Diagnostic>) -> Option<Self> {
@@ -454,7 +459,8 @@ impl Read for Json {
     }
 }
 
-fn to_json(value: toml::Value) -> Option<serde_json::Value> {
+/// The value as JSON; `None` where JSON has no such value.
+pub(crate) fn to_json(value: toml::Value) -> Option<serde_json::Value> {
     Some(match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(number) => number.into(),
