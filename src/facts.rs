@@ -76,6 +76,10 @@ pub enum Probe {
     },
     /// The units of mounts that skep wrote: [`HostFacts::mount_units`].
     MountUnits,
+    /// A user, by login name: [`HostFacts::users`].
+    User(String),
+    /// Whether a command succeeds that changes nothing: [`HostFacts::tests`].
+    Test(String),
 }
 
 /// The questions for one host.
@@ -137,6 +141,24 @@ pub struct HostFacts {
     pub mounts: BTreeMap<String, Known<MountFacts>>,
     /// The names of the units under `/etc/systemd/system` that begin with [`UNIT_MARK`].
     pub mount_units: Known<BTreeSet<String>>,
+    /// Users by login name.
+    pub users: BTreeMap<String, Known<User>>,
+    /// The exit statuses of commands that change nothing, by their text.
+    pub tests: BTreeMap<String, Known<u8>>,
+}
+
+impl HostFacts {
+    /// Adds what `later` tells of packages, files, units, settings, users and tests, which were asked
+    /// after the rest.
+    pub fn add(&mut self, later: Self) {
+        self.busy = later.busy;
+        self.packages.extend(later.packages);
+        self.files.extend(later.files);
+        self.units.extend(later.units);
+        self.sysctls.extend(later.sysctls);
+        self.users.extend(later.users);
+        self.tests.extend(later.tests);
+    }
 }
 
 /// The first line of the units of mounts that skep writes, by which it knows them again.
@@ -262,6 +284,18 @@ pub struct File {
     pub mode: u32,
     /// Its owner and group by name, such as `root:root`.
     pub owner: String,
+}
+
+/// A user of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// The number.
+    pub uid: u32,
+    /// The login shell.
+    pub shell: String,
+    /// The groups by name, the own one too.
+    pub groups: BTreeSet<String>,
 }
 
 /// A systemd unit.

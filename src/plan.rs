@@ -22,7 +22,8 @@ pub(crate) use hook::place as place_hooks;
 pub use nfs::NfsStep;
 pub(crate) use step::bytes;
 pub use step::{
-    Condition, DeviceId, DockerCall, LabCall, PackageSpec, ServiceAction, Step, StorageCall,
+    Condition, DeviceId, DockerCall, HostCall, LabCall, PackageSpec, ServiceAction, Step,
+    StorageCall,
 };
 
 /// What will be done, and what every host came to.

@@ -9,6 +9,7 @@ mod nfs;
 mod package;
 mod repository;
 pub(crate) mod storage;
+pub mod task;
 
 pub(crate) use daemon::keys::names as daemon_keys;
 pub use daemon::{

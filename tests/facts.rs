@@ -29,6 +29,9 @@ fn everything() -> Probes {
         Probe::Sysctl(name("no.such.setting")),
         Probe::Module(name("overlay")),
         Probe::Module(name("no-such-module")),
+        Probe::User(name("root")),
+        Probe::User(name("no-such-user")),
+        Probe::Test(name("test -e '/no such file'; exit 3")),
     ]
     .into_iter()
     .collect()
@@ -177,6 +180,8 @@ fn flat(facts: &HostFacts) -> Vec<(String, serde_json::Value)> {
             "candidates",
             "offered",
             "mounts",
+            "tests",
+            "users",
         ]
         .contains(&key.as_str());
         match value {

@@ -13,6 +13,7 @@ use super::frame::{self, Section};
 use super::script::sysctl_path;
 use super::{
     Disk, File, HostFacts, Identity, Interface, Network, Os, Package, Probe, Probes, Route, Unit,
+    User,
 };
 use crate::known::Known;
 
@@ -25,6 +26,7 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
     let (mut packages, mut units, mut sysctls, mut modules) = (vec![], vec![], vec![], vec![]);
     let mut files = 0;
     let mut mounts = 0;
+    let (mut users, mut tests) = (0, 0);
     for probe in probes {
         match probe {
             Probe::Os => facts.os = answers.read("os", os),
@@ -35,6 +37,18 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
             Probe::Busy => facts.busy = busy(&answers),
             Probe::AptSources => facts.apt_sources = apt_sources(&answers),
             Probe::Docker => docker::docker(&answers, &mut facts),
+            Probe::User(name) => {
+                let answer = answers.read(&format!("user{users}"), user);
+                facts.users.insert(name.clone(), answer);
+                users += 1;
+            }
+            Probe::Test(text) => {
+                let answer = answers.read(&format!("test{tests}"), |section| {
+                    section.text().trim().parse::<u8>().ok()
+                });
+                facts.tests.insert(text.clone(), ended(answer));
+                tests += 1;
+            }
             Probe::MountUnits => facts.mount_units = self::mounts::units(&answers),
             Probe::Mount { target, .. } => {
                 let answer = self::mounts::mount(&answers, mounts, target);
@@ -391,6 +405,32 @@ fn each<T: Clone>(
         Ok(_) | Err(_) => vec![unreadable(); names.len()],
     };
     names.into_iter().zip(list).collect()
+}
+
+/// A line of `passwd`, and the names of the groups below it.
+fn user(section: &Section<'_>) -> Option<User> {
+    let text = section.text();
+    let (line, groups) = text.split_once('\n')?;
+    let fields: Vec<&str> = line.split(':').collect();
+    let [_, _, uid, _, _, _, shell] = fields[..] else {
+        return None;
+    };
+    Some(User {
+        uid: uid.parse().ok()?,
+        shell: shell.to_owned(),
+        groups: groups.split_whitespace().map(str::to_owned).collect(),
+    })
+}
+
+/// A test that was ended by its deadline or a signal says nothing.
+fn ended(status: Known<u8>) -> Known<u8> {
+    match status {
+        Known::Value(124 | 137) => Known::Unknown("no answer within its deadline".to_owned()),
+        Known::Value(status @ 129..) => {
+            Known::Unknown(format!("it was ended by signal {}", status - 128))
+        }
+        other => other,
+    }
 }
 
 fn unit(block: &str) -> Known<Unit> {

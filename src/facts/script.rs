@@ -16,6 +16,9 @@ pub const DEADLINE: Duration = Duration::from_mins(1);
 /// Files larger than this are described and not read.
 const FILE_LIMIT: u64 = 256 * 1024;
 
+/// How long a test of a playbook may take, in seconds.
+const TEST_SECONDS: u32 = 10;
+
 /// What every script begins with: markers, deadlines, and a guard against network file systems.
 const PRELUDE: &str = include_str!("prelude.sh");
 
@@ -64,6 +67,7 @@ fn sections(probes: &Probes) -> Vec<String> {
     let mut sysctls = Vec::new();
     let mut modules = Vec::new();
     let mut mounts = Vec::new();
+    let (mut users, mut tests) = (0, 0);
     let mut storage = storage::Sections::default();
     for probe in probes {
         match probe {
@@ -86,6 +90,21 @@ fn sections(probes: &Probes) -> Vec<String> {
             Probe::Module(name) => modules.push(name.replace('-', "_")),
             Probe::Docker => {}
             Probe::MountUnits => sections.push(mount_units()),
+            Probe::User(name) => {
+                sections.push(
+                    USER.replace("@NAME@", &shell::quote(name))
+                        .replace("@INDEX@", &users.to_string()),
+                );
+                users += 1;
+            }
+            Probe::Test(text) => {
+                // Its own shell, with its own deadline: nothing that it says is an answer.
+                sections.push(format!(
+                    "begin test{tests}; guard {TEST_SECONDS} sh -c {} >/dev/null; printf '%s\\n' $?; end test{tests} 0\n",
+                    shell::quote(text)
+                ));
+                tests += 1;
+            }
             Probe::Mount {
                 target,
                 server,
@@ -280,6 +299,18 @@ for name in @NAMES@; do
 done
 end modules 0
 "#;
+
+// `getent` ends with 2 where there is no such user.
+const USER: &str = "begin user@INDEX@
+code=0
+guard 5 getent passwd @NAME@
+case $? in
+  0) guard 5 id -nG -- @NAME@; code=$? ;;
+  2) code=10 ;;
+  *) code=3 ;;
+esac
+end user@INDEX@ $code
+";
 
 const LEFTOVERS: &str = r#"begin leftovers
 holds() {

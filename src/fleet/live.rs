@@ -19,12 +19,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use crate::facts::{self, HostFacts, Probes};
 use crate::inventory::{HookPlace, Inventory, Provider};
 use crate::known::Known;
-use crate::plan::{LabCall, Step, script};
+use crate::plan::{HostCall, LabCall, Step, script};
 use crate::provider::lab::Lab;
 use crate::ssh::{Client, Options};
 use crate::state::Token;
@@ -48,6 +49,8 @@ pub struct Live {
     inventory: PathBuf,
     /// The token of the run's lock, for hooks on this machine.
     token: OnceLock<Token>,
+    /// The secrets that files of playbooks hold.
+    of_playbook: OnceLock<Secrets>,
 }
 
 impl Live {
@@ -69,6 +72,7 @@ impl Live {
             lab,
             inventory: inventory.path.clone(),
             token: OnceLock::new(),
+            of_playbook: OnceLock::new(),
         }
     }
 
@@ -76,6 +80,52 @@ impl Live {
     pub fn lend(&self, token: &Token) {
         // One run has one lock.
         let _first = self.token.set(token.clone());
+    }
+
+    /// Keeps the secrets of the playbook that is run; they are filled in only where a file that
+    /// holds them is written. Those of the first one stay.
+    pub fn keep(&self, secrets: Secrets) {
+        // A run has one playbook.
+        let _first = self.of_playbook.set(secrets);
+    }
+
+    /// Writes a file that holds secrets.
+    async fn render_file(
+        &self,
+        host: &str,
+        step: &Step,
+        call: &HostCall,
+        output: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(), Fault> {
+        let HostCall::RenderFile {
+            path,
+            template,
+            vars,
+            secrets,
+            mode,
+            owner,
+        } = call
+        else {
+            return Err(Fault::new(FaultKind::Failed, "this holds no secret"));
+        };
+        let mut vars = vars.clone();
+        for (name, reference) in secrets {
+            let found = self
+                .of_playbook
+                .get()
+                .and_then(|kept| kept.get(Some(reference)));
+            let secret = found.ok_or_else(|| {
+                Fault::new(
+                    FaultKind::Failed,
+                    format!("nobody looked up the secret `{name}`"),
+                )
+            })?;
+            vars.insert(name.clone(), secret.expose_secret().into());
+        }
+        let content = template.render(&vars);
+        let content = content.map_err(|error| Fault::new(FaultKind::Failed, error.to_string()))?;
+        let script = script::file_script(step, path, &content, *mode, owner);
+        self.remote(host)?.step(step, &script, output).await
     }
 
     /// The host of that name.
@@ -199,6 +249,9 @@ impl Fleet for Live {
                 Step::Pause { seconds } => {
                     tokio::time::sleep(Duration::from_secs(u64::from(*seconds))).await;
                     Ok(())
+                }
+                Step::Host(call @ HostCall::RenderFile { .. }) => {
+                    self.render_file(host, step, call, output).await
                 }
                 Step::Lab(call) => self.lab(host, *call, output).await,
                 Step::Upload { from, to, files } => {

@@ -4,6 +4,7 @@
 
 mod engine;
 mod facts;
+mod host;
 mod member;
 mod nfs;
 mod storage;
@@ -20,6 +21,7 @@ use crate::plan::Step;
 
 use world::Mishap;
 
+pub use host::SimTasks;
 pub use storage::{SimDisk, SimStorage};
 pub use world::{SimCluster, SimHook, SimHost, SimNode, SimService, World};
 

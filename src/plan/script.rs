@@ -5,6 +5,7 @@
 //! never overlap.
 
 mod engine;
+mod host;
 mod nfs;
 mod storage;
 
@@ -91,6 +92,7 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::Service { unit, action } => (service(unit, *action), 240),
         Step::Nfs(step) => nfs::body(step),
         Step::Storage(call) => storage::body(call),
+        Step::Host(call) => host::body(call)?,
         Step::Docker(_)
         | Step::Wait { .. }
         | Step::Lab(_)
@@ -112,6 +114,22 @@ pub fn script(step: &Step) -> Option<Script> {
         deadline,
         needs_root: true,
     })
+}
+
+/// The script that writes a file whose content is no part of its step, since it holds secrets.
+pub(crate) fn file_script(
+    step: &Step,
+    path: &str,
+    content: &str,
+    mode: u32,
+    owner: &str,
+) -> Script {
+    let body = host::put_file(path, content, mode, owner);
+    Script {
+        text: wrap(step, &body),
+        deadline: Duration::from_secs(u64::from(60 + LOCK_WAIT)),
+        needs_root: true,
+    }
 }
 
 /// What to do about a step's script that ended with `status`.
@@ -257,7 +275,7 @@ replace() {
     rm -f "$fresh"
     fail 1 "the content of $target did not arrive whole"
   fi
-  chown 0:0 "$fresh"
+  chown "${4:-0:0}" "$fresh"
   chmod "$2" "$fresh"
   sync "$fresh" 2>/dev/null || sync
   if command -v restorecon >/dev/null 2>&1; then
@@ -540,11 +558,24 @@ fn validate(content: &str) -> String {
 
 fn service(unit: &str, action: ServiceAction) -> String {
     let unit = shell::quote(unit);
+    let at_boot = match action {
+        ServiceAction::Enable => Some("enable"),
+        ServiceAction::Disable => Some("disable"),
+        _ => None,
+    };
+    if let Some(verb) = at_boot {
+        return format!(
+            "unit={unit}\nsystemctl daemon-reload\n\
+             systemctl {verb} --quiet -- \"$unit\" || fail 1 \"systemctl could not {verb} $unit\"\n"
+        );
+    }
     let act = match action {
         ServiceAction::EnableNow => {
             "systemctl enable --quiet -- \"$unit\" || fail 1 \"systemctl could not enable $unit\"\n\
              verb=start"
         }
+        // The two of a boot have been dealt with.
+        ServiceAction::Start | ServiceAction::Enable | ServiceAction::Disable => "verb=start",
         ServiceAction::Restart => "verb=restart",
         // Its socket would start it again with the next one who calls.
         ServiceAction::Stop => {

@@ -1,5 +1,6 @@
 //! The steps that changes are made of: data, so that they can be shown, saved, compared and run.
 
+mod host;
 mod storage;
 mod swarm;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::hook::HookStep;
 use super::nfs::NfsStep;
 
+pub use host::HostCall;
 pub(crate) use storage::bytes;
 pub use storage::{DeviceId, StorageCall};
 pub(crate) use swarm::availability_name;
@@ -147,6 +149,8 @@ pub enum Step {
     Nfs(NfsStep),
     /// Runs a hook of the inventory.
     Hook(HookStep),
+    /// Does a task of a playbook.
+    Host(HostCall),
 }
 
 impl Step {
@@ -174,6 +178,12 @@ pub struct PackageSpec {
 pub enum ServiceAction {
     /// Start it at boot, and now.
     EnableNow,
+    /// Start it now.
+    Start,
+    /// Start it at boot.
+    Enable,
+    /// Do not start it at boot.
+    Disable,
     /// Restart it.
     Restart,
     /// Stop it, and its socket, which would start it again.
@@ -232,6 +242,9 @@ impl fmt::Display for Step {
             Self::SettleRestart => f.write_str("see whether the engine works with it"),
             Self::Service { unit, action } => match action {
                 ServiceAction::EnableNow => write!(f, "enable and start {unit}"),
+                ServiceAction::Start => write!(f, "start {unit}"),
+                ServiceAction::Enable => write!(f, "enable {unit}"),
+                ServiceAction::Disable => write!(f, "disable {unit}"),
                 ServiceAction::Restart => write!(f, "restart {unit}"),
                 ServiceAction::Stop => write!(f, "stop {unit}"),
             },
@@ -247,6 +260,7 @@ impl fmt::Display for Step {
             }),
             Self::Nfs(step) => step.fmt(f),
             Self::Hook(step) => step.fmt(f),
+            Self::Host(call) => call.fmt(f),
         }
     }
 }

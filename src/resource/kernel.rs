@@ -104,7 +104,12 @@ impl Resource for Kernel {
     }
 }
 
-fn file_step(facts: &HostFacts, path: &str, content: &str) -> Result<Option<(Diff, Step)>, String> {
+/// The step that writes a file of root's, unless it is so already.
+pub(super) fn file_step(
+    facts: &HostFacts,
+    path: &str,
+    content: &str,
+) -> Result<Option<(Diff, Step)>, String> {
     let old = match facts.files.get(path) {
         Some(Known::Value(file)) => file.content.as_deref(),
         Some(Known::Absent) => None,

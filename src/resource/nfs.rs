@@ -4,7 +4,7 @@ mod client;
 mod idmap;
 mod removed;
 mod server;
-mod unit;
+pub(super) mod unit;
 
 use crate::facts::HostFacts;
 use crate::known::Known;

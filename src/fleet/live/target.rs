@@ -9,7 +9,7 @@ use crate::inventory::{self, Host, Inventory, SecretRef};
 use crate::ssh::{Become, HostKeyCheck, Target};
 
 /// Secrets that were looked up for this run, by reference.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Secrets {
     found: HashMap<String, SecretString>,
 }
@@ -39,7 +39,8 @@ impl Secrets {
         self.found.insert(format!("{reference:?}"), secret);
     }
 
-    fn get(&self, reference: Option<&SecretRef>) -> Option<SecretString> {
+    /// The secret that a reference leads to, where it was looked up.
+    pub fn get(&self, reference: Option<&SecretRef>) -> Option<SecretString> {
         self.found.get(&format!("{:?}", reference?)).cloned()
     }
 }

@@ -57,10 +57,30 @@ impl World {
                     Known::Value(File {
                         content: Some(text.clone()),
                         mode: *mode,
-                        owner: "root:root".to_owned(),
+                        owner: owner(host, path),
                     })
                 });
+                let known = match host.tasks.folders.get(path) {
+                    Some((mode, owner)) => Known::Value(File {
+                        content: None,
+                        mode: *mode,
+                        owner: owner.clone(),
+                    }),
+                    None => known,
+                };
                 facts.files.insert(path.clone(), known);
+            }
+            Probe::Unit(unit) if host.tasks.units.contains_key(unit) => {
+                let known = super::host::unit(host, unit);
+                facts.units.insert(unit.clone(), known);
+            }
+            Probe::User(name) => {
+                let known = super::host::user(host, name);
+                facts.users.insert(name.clone(), known);
+            }
+            Probe::Test(text) => {
+                let status = super::host::test(host, text);
+                facts.tests.insert(text.clone(), Known::Value(status));
             }
             Probe::Unit(unit) if super::nfs::is_unit(unit) => {
                 facts
@@ -68,7 +88,7 @@ impl World {
                     .insert(unit.clone(), super::nfs::unit(host, unit));
             }
             Probe::Unit(unit) => {
-                let known = if host.has_engine() {
+                let known = if host.has_engine() && super::host::is_engine(unit) {
                     Known::Value(unit_state(host))
                 } else {
                     Known::Absent
@@ -212,6 +232,11 @@ impl World {
             })
             .collect()
     }
+}
+
+fn owner(host: &SimHost, path: &str) -> String {
+    let owner = host.tasks.owners.get(path).map(String::as_str);
+    owner.unwrap_or("root:root").to_owned()
 }
 
 fn os() -> Os {

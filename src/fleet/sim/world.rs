@@ -8,6 +8,7 @@ use crate::inventory::{Availability, HookPlace, Inventory, Role};
 use crate::plan::{HookStep, ServiceAction, Step};
 use crate::quorum::{majority, may_spare};
 
+use super::host::SimTasks;
 use super::storage::SimStorage;
 
 /// Everything there is.
@@ -78,6 +79,8 @@ pub struct SimHost {
     pub joining: Option<(String, Role)>,
     /// Its disks.
     pub storage: SimStorage,
+    /// What only playbooks care for.
+    pub tasks: SimTasks,
 }
 
 impl SimHost {
@@ -355,6 +358,7 @@ impl World {
                     host.packages
                         .entry(package.name.clone())
                         .or_insert((version, false));
+                    super::host::installed(host, &package.name);
                 }
                 // A package's installation starts its service, and no other.
                 if packages
@@ -390,6 +394,12 @@ impl World {
             }
             Step::LoadModules { modules } => host.modules.extend(modules.iter().cloned()),
             Step::SetSysctls { values } => host.sysctls.extend(values.clone()),
+            Step::Host(call) => return super::host::act(host, call),
+            Step::Service { unit, action }
+                if host.tasks.units.contains_key(unit) || super::host::is_mount(host, unit) =>
+            {
+                return super::host::service(host, unit, *action);
+            }
             Step::Service { unit, .. } if super::nfs::is_unit(unit) => {}
             Step::Nfs(step) => super::nfs::act(host, step),
             Step::Service {

@@ -1,6 +1,7 @@
 use super::*;
 
 mod engine;
+mod host;
 
 use proptest::prelude::*;
 use std::io::Write as _;
@@ -79,6 +80,7 @@ fn every_step() -> Vec<Step> {
     ]
     .into_iter()
     .chain(nfs::tests::every_step().map(Step::Nfs))
+    .chain(host::every_call().map(Step::Host))
     .collect()
 }
 
@@ -90,7 +92,8 @@ fn there(shell: &[&str]) -> bool {
 fn below(root: &Path, step: &Step) -> String {
     let text = script(step).unwrap().text;
     text.replace("/run/skep", root.join("run").to_str().unwrap())
-        .replace("chown 0:0", "chown $(id -u):$(id -g)")
+        .replace("${4:-0:0}", "$(id -u):$(id -g)")
+        .replace("root:root", "\"$(id -u):$(id -g)\"")
 }
 
 fn start(shell: &[&str], script: &str) -> Child {

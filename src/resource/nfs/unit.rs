@@ -6,11 +6,11 @@ use crate::inventory::Mount;
 use super::PORT;
 
 /// Where units of the machine's own go.
-pub(super) const FOLDER: &str = "/etc/systemd/system";
+pub(in crate::resource) const FOLDER: &str = "/etc/systemd/system";
 
 /// The name that systemd wants of the units of a mount on `path`, without `.mount`:
 /// `systemd-escape --path` (systemd.unit(5), "String escaping for inclusion in unit names").
-pub(super) fn escape(path: &str) -> String {
+pub(in crate::resource) fn escape(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
         return "-".to_owned();
