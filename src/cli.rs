@@ -17,6 +17,7 @@ pub mod node;
 pub mod plan;
 pub mod reboot;
 pub mod reset;
+pub mod run;
 pub mod schema;
 pub mod ssh;
 pub mod status;
@@ -143,6 +144,8 @@ pub enum Command {
     Upgrade(upgrade::UpgradeArgs),
     /// Reboot hosts one after the other, with their work moved away first
     Reboot(reboot::RebootArgs),
+    /// Do your own tasks on hosts, as a playbook tells them
+    Run(run::RunArgs),
     /// Take the whole swarm apart
     Reset(reset::ResetArgs),
     /// Run a command on hosts
@@ -155,7 +158,7 @@ pub enum Command {
     Lab(lab::LabArgs),
     /// Show the checked inventory, also to other programs
     Inventory(inventory::InventoryArgs),
-    /// Print the JSON Schema of the inventory
+    /// Print the JSON Schema of the inventory, or of playbooks
     Schema(schema::SchemaArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
@@ -248,6 +251,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Log(args) => log::run(&args, global, printer),
         Command::Upgrade(args) => upgrade::run(&args, global, printer),
         Command::Reboot(args) => reboot::run(&args, global, printer),
+        Command::Run(args) => run::run(&args, global, printer),
         Command::Reset(args) => reset::run(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),

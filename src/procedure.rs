@@ -2,6 +2,7 @@
 //! facts, so that it is shown, guarded, confirmed, carried out and proven like every other.
 
 mod node;
+mod playbook;
 mod rebalance;
 mod reboot;
 mod reset;
@@ -10,12 +11,14 @@ mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::Probe;
+use crate::execute::Report;
+use crate::facts::{Probe, Probes};
 use crate::inventory::Inventory;
 use crate::plan::{self, Plan};
 use crate::swarm::{Gathered, Swarm};
 
 pub use node::{NodeAct, NodeProcedure};
+pub use playbook::PlaybookRun;
 pub use rolling::Unavailable;
 
 /// A procedure.
@@ -51,6 +54,8 @@ pub enum Procedure {
         /// How long to wait after each node, in seconds.
         pause: u32,
     },
+    /// Do the tasks of a playbook.
+    Playbook(Box<PlaybookRun>),
 }
 
 impl Procedure {
@@ -67,6 +72,26 @@ impl Procedure {
         match self {
             Self::Upgrade { .. } => upgrade::probes(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The questions that come of the answers to the first ones, by host.
+    pub fn later_probes(
+        &self,
+        inventory: &Inventory,
+        gathered: &Gathered,
+        selected: &BTreeSet<String>,
+    ) -> BTreeMap<String, Probes> {
+        match self {
+            Self::Playbook(run) => run.probes(inventory, gathered, selected),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of what was done: what runs every time is not done again by this run.
+    pub fn done(&mut self, report: &Report) {
+        if let Self::Playbook(run) = self {
+            run.done(report);
         }
     }
 
@@ -113,7 +138,20 @@ impl Procedure {
                     max_unavailable: Unavailable::ONE,
                     pause: *pause,
                 };
-                reboot::plan(plan, &roll, before);
+                reboot::plan(plan, &roll, "host.reboot", &|host| {
+                    before.get(host).cloned()
+                });
+            }),
+            Self::Playbook(run) => guarded(inventory, gathered, |plan, seen| {
+                let roll = rolling::Roll {
+                    inventory,
+                    gathered,
+                    seen,
+                    selected,
+                    max_unavailable: Unavailable::ONE,
+                    pause: 0,
+                };
+                playbook::plan(plan, &roll, run);
             }),
         }
     }

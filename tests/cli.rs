@@ -307,6 +307,7 @@ fn a_reader_that_goes_away_is_no_error() {
         &["completions", "bash"],
         &["man"],
         &["schema"],
+        &["schema", "playbook"],
     ] {
         let output = it.run_into_closed_pipe(arguments);
         assert_eq!(output.code, Some(0), "{arguments:?}: {}", output.stderr);
@@ -333,4 +334,38 @@ fn the_log_goes_to_its_file() {
     serde_json::from_str::<serde_json::Value>(line).unwrap();
     let output = it.run(&["check", "--offline", "--log-file", "no/such/log"]);
     assert_snapshot!(output.show());
+}
+
+/// The user's own playbook of a name comes before the one that skep brings along, and all that is wrong
+/// with it is told before any host is asked.
+#[test]
+fn playbooks_are_listed_found_and_checked_without_a_host() {
+    let it = Environment::new();
+    it.write("skep.toml", SOUND);
+    assert_snapshot!("run_list", it.run(&["run", "--list"]).show());
+    it.write(
+        "playbooks/chrony.toml",
+        "description = \"My own\"\n[[task]]\nname = \"a\"\non = \"wrokers\"\n\
+         command = { run = \"echo {{ zone }}\" }\n",
+    );
+    it.write("playbooks/broken.toml", "[[task]\n");
+    assert_snapshot!("run_list_own", it.run(&["run", "--list"]).show());
+    assert_snapshot!("run_wrong", it.run(&["run", "chrony", "--plan"]).show());
+    assert_snapshot!("run_unknown", it.run(&["run", "chorny"]).show());
+    let given = ["run", "security-upgrades", "--var", "servr=a"];
+    assert_snapshot!("run_variable", it.run(&given).show());
+    assert_snapshot!("run_pair", it.run(&["run", "chrony", "--var", "a"]).show());
+}
+
+#[test]
+fn a_playbook_says_which_secret_is_not_there() {
+    let it = Environment::new();
+    it.write("skep.toml", FAR);
+    it.write(
+        "key.toml",
+        "[secrets]\nkey = { env = \"SKEP_NO_SUCH\" }\n[[task]]\nname = \"a\"\n\
+         template = { path = \"/a\", content = \"{{ key }}\" }\n",
+    );
+    let ran = it.run(&["run", "./key.toml", "--yes"]);
+    assert_snapshot!("run_secret", ran.show());
 }

@@ -14,6 +14,8 @@ mod hooks;
 mod life;
 #[path = "lab/nodes.rs"]
 mod nodes;
+#[path = "lab/playbook.rs"]
+mod playbook;
 #[path = "lab/run.rs"]
 mod run;
 #[path = "lab/tell.rs"]
@@ -89,6 +91,23 @@ fn engines_are_upgraded_and_no_request_is_lost() {
             ("a service on Debian's engine", upgrade::begin),
             ("what must not be done", upgrade::refused),
             ("five engines upgraded", upgrade::upgraded),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn a_playbook_does_what_it_says_and_nothing_twice() {
+    let world = World::new("test-playbook");
+    tell(
+        &world,
+        &[
+            ("two hosts and a playbook", playbook::begin),
+            ("every kind of task", playbook::all_kinds),
+            ("a second run, drift, a variable", playbook::again),
+            ("what fails and what is refused", playbook::wrong),
+            ("a playbook that skep brings along", playbook::shipped),
+            ("no secret anywhere", playbook::no_secret),
         ],
     );
 }

@@ -213,6 +213,10 @@ fn every_inventory_passes_the_check() {
                         lines.map(|line| complete(&format!("[ssh]\nbecome = true\n{line}\n")));
                     settings.collect()
                 }
+                "toml playbook" => {
+                    assert_playbook(&page.path, block.text);
+                    continue;
+                }
                 other => {
                     let known = ["", "console"].contains(&other);
                     assert!(known, "{}: a block of `{other}`", page.path.display());
@@ -232,6 +236,13 @@ fn every_inventory_passes_the_check() {
     }
 }
 
+fn assert_playbook(page: &Path, text: String) {
+    let none = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let source = skep::playbook::parse(text.into_bytes(), Path::new("p.toml"), &none, None);
+    assert_eq!(source.diagnostics, [], "{}", page.display());
+    assert!(source.playbook.is_some());
+}
+
 fn complete(part: &str) -> String {
     let mut text = part.to_owned();
     for (heading, rest) in [("[cluster]", CLUSTER), ("[[host]]", HOST)] {
@@ -244,10 +255,15 @@ fn complete(part: &str) -> String {
 
 #[test]
 fn the_keys_that_are_told_are_those_of_the_schema() {
-    let schema = fs::read_to_string(root().join("schema/inventory.json")).unwrap();
+    assert_keys("schema/inventory.json", "docs/inventory.md", 30);
+    assert_keys("schema/playbook.json", "docs/playbooks.md", 20);
+}
+
+fn assert_keys(schema: &str, page: &str, least: usize) {
+    let schema = fs::read_to_string(root().join(schema)).unwrap();
     let mut keys = BTreeSet::new();
     collect_keys(&serde_json::from_str(&schema).unwrap(), &mut keys);
-    let path = root().join("docs/inventory.md");
+    let path = root().join(page);
     let text = fs::read_to_string(&path).unwrap();
     let page = Page { path, text };
 
@@ -271,7 +287,7 @@ fn the_keys_that_are_told_are_those_of_the_schema() {
             assert!(keys.contains(name), "`{name}` is told, and is no key");
         }
     }
-    assert!(told > 30, "only {told} keys were found in the tables");
+    assert!(told > least, "only {told} keys were found in the tables");
 }
 
 fn collect_keys(schema: &Value, keys: &mut BTreeSet<String>) {

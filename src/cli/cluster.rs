@@ -13,7 +13,7 @@ use crate::execute::journal::Journal;
 use crate::execute::{Event, Record};
 use crate::facts::Probe;
 use crate::fleet::live::{Live, Secrets};
-use crate::gather::gather;
+use crate::gather::{gather, gather_later};
 use crate::inventory::{Host, Inventory, Provider};
 use crate::known::Known;
 use crate::plan::Plan;
@@ -102,6 +102,8 @@ impl Cluster {
         let hosts = &self.inventory.hosts;
         let mut gathered = gather(self.live.as_ref(), hosts, &more, emit).await;
         self.ask_again(&mut gathered, &more).await;
+        let later = procedure.later_probes(&self.inventory, &gathered, &self.selected);
+        gather_later(self.live.as_ref(), &mut gathered, later).await;
         let plan = procedure.plan(&self.inventory, &gathered, &self.selected);
         (gathered, plan)
     }

@@ -78,7 +78,7 @@ pub fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> Result<()> {
             save(path, &plan, &cluster)?;
             printer.say(format!("saved as `{}`", path.display()));
         }
-        ending(&plan, args.exit_code)
+        ending(&plan, "up", args.exit_code)
     })
 }
 
@@ -146,11 +146,12 @@ fn save(path: &Path, plan: &Plan, cluster: &Cluster) -> Result<()> {
     file.write_all(text.as_bytes()).map_err(cannot)
 }
 
-fn ending(plan: &Plan, exit_code: bool) -> Result<()> {
+/// How a verb ends that only shows what `verb` would do.
+pub(super) fn ending(plan: &Plan, verb: &str, exit_code: bool) -> Result<()> {
     if !plan.refusals.is_empty() {
         let reasons = text::count(plan.refusals.len(), "reason");
         return Err(Error::refused(format!(
-            "`skep up` would refuse for {reasons}"
+            "`skep {verb}` would refuse for {reasons}"
         )));
     }
     let unknown = plan.unknown().count();

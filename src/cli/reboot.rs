@@ -54,7 +54,7 @@ pub fn run(args: &RebootArgs, global: &Global, printer: &Printer) -> Result<()> 
         }
         cluster.selected = selected;
         cluster.is_made().await?;
-        let known = identities(&cluster).await;
+        let known = identities(&cluster, &cluster.selected).await;
         refuse_this_machine(&known)?;
         let before = known
             .into_iter()
@@ -69,9 +69,12 @@ pub fn run(args: &RebootArgs, global: &Global, printer: &Printer) -> Result<()> 
 
 /// Who the hosts are, and which boot they run, before anything is done. Those that do not answer are
 /// told of when they are asked for the plan.
-async fn identities(cluster: &Cluster) -> BTreeMap<String, Identity> {
+pub(super) async fn identities(
+    cluster: &Cluster,
+    hosts: &BTreeSet<String>,
+) -> BTreeMap<String, Identity> {
     let probes = Probes::from([Probe::Identity]);
-    let asked = cluster.selected.iter().map(|host| async {
+    let asked = hosts.iter().map(|host| async {
         let facts = cluster.live.gather(host, &probes).await.ok()?;
         match facts.identity {
             Known::Value(identity) => Some((host.clone(), identity)),
@@ -83,7 +86,7 @@ async fn identities(cluster: &Cluster) -> BTreeMap<String, Identity> {
 }
 
 /// The machine that skep runs on would take skep with it, and nobody would activate it again.
-fn refuse_this_machine(known: &BTreeMap<String, Identity>) -> Result<()> {
+pub(super) fn refuse_this_machine(known: &BTreeMap<String, Identity>) -> Result<()> {
     let Ok(own) = std::fs::read_to_string("/etc/machine-id") else {
         return Ok(());
     };

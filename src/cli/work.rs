@@ -198,6 +198,7 @@ impl<'a> Work<'a> {
         wipe::forget(&mut self.cluster.inventory);
         self.audit.began(&self.cluster.live, lock, &plan).await;
         let ran = self.execute(&plan, Some(lock)).await?;
+        self.procedure.done(&ran);
         self.audit.ran(ran);
         if !self.args.json {
             self.printer
@@ -215,7 +216,11 @@ impl<'a> Work<'a> {
     /// nobody else is changing.
     pub(super) async fn lock(&mut self) -> Result<RemoteLock> {
         let how = Break::of(self.args.break_lock, self.args.yes);
-        let reboots = matches!(self.procedure, Procedure::Reboot { .. });
+        let reboots = match &self.procedure {
+            Procedure::Reboot { .. } => true,
+            Procedure::Playbook(run) => run.reboots(),
+            _ => false,
+        };
         let (cluster, here) = (&self.cluster, &self.alone_here);
         let (lock, broke) = lock::managers(cluster, here, how, reboots, self.printer).await?;
         if let Some(of) = broke {

@@ -27,7 +27,8 @@ impl Unavailable {
     /// One after the other.
     pub const ONE: Self = Self::Count(1);
 
-    fn of(self, workers: usize) -> usize {
+    /// How many that are of so many; at least one.
+    pub(super) fn of(self, workers: usize) -> usize {
         let count = match self {
             Self::Count(count) => count,
             Self::Percent(percent) => workers * percent / 100,
@@ -111,7 +112,7 @@ impl<'a> Roll<'a> {
     pub(super) fn plan(
         &self,
         plan: &mut Plan,
-        resource: &'static str,
+        resource: &str,
         mut job: impl FnMut(&'a Host, &'a HostFacts) -> Job,
     ) {
         let mut turns = Vec::new();
@@ -222,7 +223,7 @@ impl<'a> Roll<'a> {
     /// Puts the turns one after the other: hosts outside the swarm and workers first, of which the
     /// very first alone, since what breaks it would break the others too; then the managers one by
     /// one, the leader last, so that the leadership moves once.
-    fn order(&self, plan: &mut Plan, resource: &'static str, turns: Vec<Turn<'a>>) {
+    fn order(&self, plan: &mut Plan, resource: &str, turns: Vec<Turn<'a>>) {
         let rank = |turn: &Turn<'_>| match &turn.place {
             Place::Outside => 0,
             Place::Lost(Role::Manager) => 2,
@@ -277,7 +278,7 @@ impl<'a> Roll<'a> {
         self.inventory.members().filter(is_worker).count()
     }
 
-    fn change(&self, plan: &mut Plan, resource: &'static str, turn: Turn<'_>) -> Option<Change> {
+    fn change(&self, plan: &mut Plan, resource: &str, turn: Turn<'_>) -> Option<Change> {
         let name = &turn.host.name;
         let up = match self.seen {
             Swarm::Up(up) => Some(up),

@@ -78,9 +78,14 @@ pub(super) fn installed(host: &mut SimHost, package: &str) {
 }
 
 /// Whether a unit is that of a mount which a playbook wrote.
-pub(super) fn is_mount(host: &SimHost, unit: &str) -> bool {
+fn is_mount(host: &SimHost, unit: &str) -> bool {
     let file = host.files.get(&format!("/etc/systemd/system/{unit}"));
     file.is_some_and(|(text, _)| text.starts_with(MOUNT_MARK))
+}
+
+/// Whether a unit is none that the rest of the model knows.
+pub(super) fn knows(host: &SimHost, unit: &str) -> bool {
+    host.tasks.units.contains_key(unit) || is_mount(host, unit)
 }
 
 /// What is done to a unit that is not the engine's.

@@ -395,9 +395,7 @@ impl World {
             Step::LoadModules { modules } => host.modules.extend(modules.iter().cloned()),
             Step::SetSysctls { values } => host.sysctls.extend(values.clone()),
             Step::Host(call) => return super::host::act(host, call),
-            Step::Service { unit, action }
-                if host.tasks.units.contains_key(unit) || super::host::is_mount(host, unit) =>
-            {
+            Step::Service { unit, action } if super::host::knows(host, unit) => {
                 return super::host::service(host, unit, *action);
             }
             Step::Service { unit, .. } if super::nfs::is_unit(unit) => {}
