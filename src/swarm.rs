@@ -213,8 +213,9 @@ fn membership(facts: &Result<HostFacts, String>, ids: &BTreeSet<&str>) -> Option
     let listed = ids.contains(swarm.node_id.as_str());
     Some(match swarm.state.as_str() {
         "locked" => Membership::Locked,
-        // One that joins is listed before it is a manager: this one was removed while it was away.
-        "pending" if !listed && !swarm.control => Membership::Joining,
+        // One that joins is listed before it has a NodeID: one that has an ID and is not listed was
+        // removed while it was away, and would wait for ever.
+        "pending" if !listed && swarm.node_id.is_empty() => Membership::Joining,
         "error" if !listed => {
             Membership::Stuck(format!("its swarm state is in error: {}", swarm.error))
         }

@@ -213,14 +213,19 @@ fn a_host_that_needs_a_person_is_stuck() {
     assert!(matches!(&up.members["w1"], Membership::Unknown(_)));
 }
 
-/// A manager that was removed while it was away comes back with its old state and finds no leader; it
-/// waits for ever, and nobody waits for it.
+/// A node that was removed while it was away comes back with its old state; it waits for ever, and
+/// nobody waits for it.
 #[test]
-fn a_former_manager_that_comes_back_is_of_another_swarm() {
+fn a_former_node_that_comes_back_is_of_another_swarm() {
     let mut former = says("gone", "pending");
     if let Known::Value(swarm) = &mut former.swarm {
         swarm.control = true;
     }
-    let up = up(see(vec![("m1", Ok(manager("c", "a"))), ("m2", Ok(former))]));
+    let up = up(see(vec![
+        ("m1", Ok(manager("c", "a"))),
+        ("m2", Ok(former)),
+        ("w1", Ok(says("forgotten", "pending"))),
+    ]));
     assert!(matches!(up.members["m2"], Membership::Foreign { .. }));
+    assert!(matches!(up.members["w1"], Membership::Foreign { .. }));
 }

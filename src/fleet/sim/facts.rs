@@ -9,7 +9,7 @@ use crate::facts::{
 use crate::inventory::Role;
 use crate::known::Known;
 
-use super::world::{SimHost, World};
+use super::world::{SimCluster, SimHost, World};
 
 /// The version that Debian 12 has.
 const DEBIAN: &str = "20.10.24";
@@ -169,6 +169,10 @@ impl World {
         let Some(swarm) = self.clusters.get(cluster) else {
             return;
         };
+        if !swarm.nodes.contains_key(id) {
+            facts.swarm = Known::Value(self.removed(host, id, swarm));
+            return;
+        }
         let control = swarm.nodes.get(id).is_some_and(|node| node.raft);
         let quorum = self.has_quorum(cluster);
         let (managers, _) = self.raft(cluster);
@@ -199,6 +203,23 @@ impl World {
             (true, false) => Known::Unknown(error.to_owned()),
             (true, true) => Known::Value(self.nodes(cluster)),
         };
+    }
+
+    /// What a node says that was taken out of its swarm and did not leave: it tries for ever to come in
+    /// again.
+    fn removed(&self, host: &SimHost, id: &str, swarm: &SimCluster) -> LocalSwarm {
+        let managers = swarm.nodes.iter().filter(|(_, node)| node.raft);
+        let managers = managers.filter_map(|(id, node)| {
+            let address = &self.hosts.get(&node.host)?.address;
+            Some((id.clone(), format!("{address}:2377")))
+        });
+        LocalSwarm {
+            node_id: id.to_owned(),
+            node_addr: host.address.clone(),
+            state: "pending".to_owned(),
+            remote_managers: managers.collect(),
+            ..LocalSwarm::default()
+        }
     }
 
     fn nodes(&self, cluster: &str) -> Vec<Node> {
