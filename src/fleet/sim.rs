@@ -5,8 +5,10 @@
 mod engine;
 mod facts;
 mod host;
+mod lock;
 mod member;
 mod nfs;
+mod outside;
 mod storage;
 mod world;
 
@@ -17,11 +19,13 @@ use futures::future::BoxFuture;
 
 use crate::facts::{HostFacts, Probes};
 use crate::fleet::{Fault, FaultKind, Fleet};
+use crate::known::Known;
 use crate::plan::Step;
 
 use world::Mishap;
 
 pub use host::SimTasks;
+pub use lock::SimLock;
 pub use storage::{SimDisk, SimStorage};
 pub use world::{SimCluster, SimHook, SimHost, SimNode, SimService, World};
 
@@ -40,6 +44,9 @@ pub struct Faults {
     pub election: u32,
     /// A restart leaves the engine dead.
     pub engine_dies: u32,
+    /// A row of the managers' list says the contrary of what is so when they are asked: that a node is
+    /// down or ready, that a manager is reachable or not.
+    pub flips: u32,
 }
 
 /// The simulated fleet.
@@ -96,6 +103,29 @@ impl State {
     fn chance(&mut self, thousandths: u32) -> bool {
         self.next() % 1000 < u64::from(thousandths)
     }
+
+    /// Lets rows of the managers' list flip for this one answer.
+    fn flip(&mut self, facts: &mut HostFacts) {
+        let flips = self.faults.flips;
+        let (true, Known::Value(nodes)) = (flips > 0, &mut facts.nodes) else {
+            return;
+        };
+        for node in nodes {
+            if self.chance(flips) {
+                let other = if node.state == "ready" {
+                    "down"
+                } else {
+                    "ready"
+                };
+                other.clone_into(&mut node.state);
+            }
+            if let Some(manager) = &mut node.manager
+                && self.chance(flips)
+            {
+                manager.reachable = !manager.reachable;
+            }
+        }
+    }
 }
 
 fn unreachable(host: &str) -> Fault {
@@ -117,9 +147,11 @@ impl Fleet for SimFleet {
     ) -> BoxFuture<'a, Result<HostFacts, Fault>> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let state = self.lock();
+            let mut state = self.lock();
             let answer = state.world.facts(host, probes);
-            answer.ok_or_else(|| unreachable(host))
+            let mut facts = answer.ok_or_else(|| unreachable(host))?;
+            state.flip(&mut facts);
+            Ok(facts)
         })
     }
 

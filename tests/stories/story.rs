@@ -21,6 +21,8 @@ pub(crate) struct Story {
     /// How many runs of skep there were.
     pub(crate) runs: u64,
     seed: u64,
+    /// A second source of chance, so that the stories of a seed stay what they were when more can happen.
+    more: u64,
     inventory: Inventory,
     fleet: SimFleet,
     next_host: usize,
@@ -32,6 +34,7 @@ impl Story {
             log: Vec::new(),
             runs: 0,
             seed: seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1),
+            more: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             inventory: inventory(),
             fleet: SimFleet::new(World::default(), Faults::default(), seed),
             next_host: 1,
@@ -68,17 +71,13 @@ impl Story {
         self.converge().await
     }
 
-    /// The next number, by xorshift64* (Marsaglia 2003, Vigna 2016).
-    fn next(&mut self) -> u64 {
-        self.seed ^= self.seed >> 12;
-        self.seed ^= self.seed << 25;
-        self.seed ^= self.seed >> 27;
-        self.seed.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    fn below(&mut self, bound: usize) -> usize {
+        below(&mut self.seed, bound)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
-        let bound = u64::try_from(bound).unwrap();
-        usize::try_from((self.next() >> 33) % bound).unwrap()
+    /// The same, from the second source.
+    fn also_below(&mut self, bound: usize) -> usize {
+        below(&mut self.more, bound)
     }
 
     fn add_host(&mut self, role: Role) -> String {
@@ -113,6 +112,7 @@ impl Story {
     }
 
     async fn something_happens(&mut self) -> Result<(), String> {
+        self.a_disk_fills();
         match self.below(12) {
             0..=2 => self.edit_roles(),
             3 => {
@@ -262,7 +262,10 @@ impl Story {
             join_pending: up_to(300),
             election: up_to(100),
             engine_dies: up_to(20),
+            flips: 0,
         };
+        let flips = [0, 0, 30, 150][self.also_below(4)];
+        let faults = Faults { flips, ..faults };
         let none = self.below(3) == 0;
         self.fleet
             .set_faults(if none { Faults::default() } else { faults });
@@ -270,11 +273,19 @@ impl Story {
 
     /// What goes on in the swarm comes to its end, as it does before the next accident in most lives.
     fn settle(&mut self) {
-        self.fleet.with(|world| {
-            for _ in 0..8 {
-                world.let_time_pass();
-            }
-        });
+        self.fleet.with(World::settle);
+    }
+
+    fn a_disk_fills(&mut self) {
+        if self.also_below(6) > 0 {
+            return;
+        }
+        let place = self.also_below(self.inventory.hosts.len());
+        let name = self.inventory.hosts[place].name.clone();
+        self.log
+            .push(format!("accident: the disk of {name} is full"));
+        self.fleet
+            .with(|world| world.hosts.get_mut(&name).unwrap().storage.full = true);
     }
 
     fn a_host_dies(&mut self) {
@@ -306,9 +317,11 @@ impl Story {
         self.fleet.with(|world| {
             for host in world.hosts.values_mut() {
                 host.up = true;
+                host.storage.full = false;
             }
         });
-        self.log.push("all hosts are up".to_owned());
+        self.log
+            .push("all hosts are up, with room on their disks".to_owned());
     }
 
     /// Plans, and runs what is not refused, cut at some moment or to its end.
@@ -338,14 +351,45 @@ impl Story {
         procedure.plan(&self.inventory, &gathered, &all)
     }
 
+    /// Carries a plan out under the lock. While it runs, another skep is refused; when it has ended,
+    /// in whatever way, the lock is free.
     async fn carry_out(&mut self, plan: &Plan, cut: Duration) {
         for change in &plan.changes {
             self.log
                 .push(format!("  {}: {}", change.id, change.summary));
         }
-        let stop = Stop::default();
-        let run = execute::run(&self.fleet, &plan.changes, &stop, &|_| {});
-        match tokio::time::timeout(cut, run).await {
+        let another = Duration::from_millis(u64::try_from(self.also_below(60_000)).unwrap());
+        let managers: Vec<String> = self
+            .inventory
+            .managers()
+            .map(|it| it.name.clone())
+            .collect();
+        let (fleet, stop) = (&self.fleet, Stop::default());
+        let lock = fleet.take_lock(&managers, "the first").unwrap();
+        let run = execute::run(fleet, &plan.changes, &stop, &|_| {});
+        let other = async {
+            tokio::time::sleep(another).await;
+            let refused = fleet.take_lock(&managers, "another").map(drop);
+            assert_eq!(
+                refused,
+                if lock.is_held() {
+                    Err("the first".to_owned())
+                } else {
+                    Ok(())
+                }
+            );
+            std::future::pending().await
+        };
+        let ran = tokio::select! {
+            ran = tokio::time::timeout(cut, run) => ran,
+            never = other => never,
+        };
+        drop(lock);
+        assert!(
+            fleet.take_lock(&managers, "another").is_ok(),
+            "the lock outlives its owner"
+        );
+        match ran {
             Err(_) => self.log.push(format!("  cut after {cut:?}")),
             Ok(report) => {
                 for (change, outcome) in report.unwrap().outcomes {
@@ -400,8 +444,8 @@ impl Story {
         Err(format!("no end: {:?} {:#?}", plan.hosts, plan.changes))
     }
 
-    /// What no run can mend, because a person must decide: quorum lost for good by accidents, or a
-    /// host that was taken out of the swarm behind its back.
+    /// What no run can mend, because a person must decide: quorum lost for good by accidents, a host
+    /// that was taken out of the swarm behind its back, or a file that names no manager of the swarm.
     fn unsolvable(&self, plan: &Plan) -> bool {
         let lost = self.fleet.with(|world| {
             let mut clusters = world.clusters.keys();
@@ -415,7 +459,9 @@ impl Story {
         ];
         let is_left = |why: &str| left_to_people.iter().any(|known| why.contains(known));
         let orphan = plan.refusals.iter().all(|refusal| is_left(&refusal.why));
-        lost || orphan
+        // A demotion that still went on when the file was edited left no manager of the file in raft.
+        let forgotten = !self.inventory.hosts.iter().any(|host| self.manages(host));
+        lost || orphan || forgotten
     }
 
     fn is_as_wanted(&self) -> Result<(), String> {
@@ -437,6 +483,15 @@ impl Story {
             Ok(())
         })
     }
+}
+
+/// A number below `bound`, by xorshift64* (Marsaglia 2003, Vigna 2016).
+fn below(state: &mut u64, bound: usize) -> usize {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    let next = state.wrapping_mul(0x2545_f491_4f6c_dd1d);
+    usize::try_from((next >> 33) % u64::try_from(bound).unwrap()).unwrap()
 }
 
 fn inventory() -> Inventory {

@@ -28,6 +28,8 @@ pub struct SimDisk {
 /// The disks of a host, and what is made of them.
 #[derive(Debug, Clone, Default)]
 pub struct SimStorage {
+    /// Whether the disk of the system is full: what writes there fails.
+    pub full: bool,
     /// The disks by path.
     pub disks: BTreeMap<String, SimDisk>,
     /// Mounts: directory, and what is mounted there with its type.

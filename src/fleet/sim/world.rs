@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::fleet::{Fault, FaultKind};
 use crate::inventory::{Availability, HookPlace, Inventory, Role};
-use crate::plan::{HookStep, ServiceAction, Step};
+use crate::plan::{DockerCall, HookStep, ServiceAction, Step};
 use crate::quorum::{majority, may_spare};
 
 use super::host::SimTasks;
@@ -81,6 +81,8 @@ pub struct SimHost {
     pub storage: SimStorage,
     /// What only playbooks care for.
     pub tasks: SimTasks,
+    /// Who holds the cluster's lock here.
+    pub locked_by: Option<String>,
 }
 
 impl SimHost {
@@ -99,6 +101,20 @@ impl SimHost {
     /// The ID of the boot that runs.
     pub fn boot_id(&self) -> String {
         format!("boot-{}", self.boots)
+    }
+
+    /// Ends the engine, and what it would have asked for.
+    pub(super) fn stop(&mut self) {
+        self.engine_runs = false;
+        self.asks = None;
+    }
+
+    /// Boots, with the engine where it starts at boot.
+    pub(super) fn boot(&mut self) {
+        self.boots += 1;
+        if self.engine_enabled && self.has_engine() {
+            start(self, false);
+        }
     }
 
     /// Whether `step` takes the engine away for a moment.
@@ -213,7 +229,7 @@ impl World {
     }
 
     /// Whether a node's own host is alive and still is that node.
-    pub(super) fn node_lives(&self, id: &str, node: &SimNode) -> bool {
+    pub fn node_lives(&self, id: &str, node: &SimNode) -> bool {
         let host = self.hosts.get(&node.host);
         let same = host
             .and_then(|host| host.member.as_ref())
@@ -313,23 +329,15 @@ impl World {
         !votes || !self.has_quorum(&cluster) || may_spare(total, alive)
     }
 
-    /// A swarm that somebody made by hand on `name`, of which skep knows nothing.
-    pub fn make_swarm(&mut self, name: &str) {
-        if let Some(host) = self.hosts.get_mut(name) {
-            let package = ("20.10.24".to_owned(), false);
-            host.packages.insert("docker.io".to_owned(), package);
-            host.engine_enabled = true;
-            start(host, false);
-        }
-        self.init(name);
-    }
-
     fn act(&mut self, name: &str, step: &Step, mishap: Mishap) -> Result<(), Fault> {
         if let Step::Hook(hook) = step {
             return self.hook(name, hook);
         }
         let unbearable = self.unbearable.clone();
         let host = self.host(name)?;
+        if host.storage.full && writes(step) {
+            return Err(fail("no space left on device"));
+        }
         match step {
             Step::RestartEngine => return super::engine::restart(host, unbearable.as_deref()),
             Step::ReloadEngine => return super::engine::reload(host, unbearable.as_deref()),
@@ -379,11 +387,8 @@ impl World {
                 start(host, !same);
             }
             Step::Reboot { boot_id } if *boot_id == host.boot_id() => {
-                host.boots += 1;
-                host.engine_runs = false;
-                if host.engine_enabled && host.has_engine() {
-                    start(host, false);
-                }
+                host.stop();
+                host.boot();
             }
             Step::HoldPackages { packages } => {
                 for name in packages {
@@ -452,6 +457,23 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether a step needs room on the disk of the system.
+fn writes(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::WriteFile { .. }
+            | Step::FetchKey { .. }
+            | Step::RefreshPackages
+            | Step::InstallPackages { .. }
+            | Step::InstallPackageFiles { .. }
+            | Step::FetchPackages { .. }
+            | Step::UpgradeEngine { .. }
+            | Step::Upload { .. }
+            | Step::Nfs(_)
+            | Step::Docker(DockerCall::SwarmInit { .. } | DockerCall::SwarmJoin { .. })
+    )
 }
 
 /// Starts the engine; one that runs already reads its configuration again only on a restart.
