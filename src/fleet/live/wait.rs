@@ -27,6 +27,17 @@ const PAUSES: [Duration; 5] = [
 /// After how long of waiting it is said what is waited for.
 const SAY: Duration = Duration::from_secs(10);
 
+/// Prints `manager` where the node's certificate is that of one: the role stands in its subject.
+const CERTIFICATE: &str = "\
+root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)
+file=${root:-/var/lib/docker}/swarm/certificates/swarm-node.crt
+sed '/^-----END/,$d; /^-----/d' \"$file\" | base64 -d | grep -aqF swarm-manager && echo manager
+true
+";
+
+/// How long that may take.
+const CERTIFICATE_ANSWER: Duration = Duration::from_secs(20);
+
 /// Waits on `host` for `condition`, at most `deadline`.
 pub(super) async fn until(
     live: &Live,
@@ -123,7 +134,8 @@ async fn look(live: &Live, host: &str, condition: &Condition) -> Result<Option<S
                     Some("the other managers do not reach it".to_owned())
                 }
                 (Role::Worker | Role::None, Some(_)) => Some("it is still in raft".to_owned()),
-                _ => None,
+                (Role::Worker | Role::None, None) => may_manage(live, host).await?,
+                (Role::Manager, Some(true)) => None,
             })
         }
         Condition::Spared { managers } => {
@@ -172,4 +184,16 @@ async fn in_raft(live: &Live, managers: &[String], id: &str) -> Result<(), Fault
     }
     let fault = Fault::new(FaultKind::Refused, "its demotion has ended meanwhile");
     Err(fault.hint("Run the command again: it plans from what is there now."))
+}
+
+/// Says of a worker that it still has a manager's certificate. One that cannot get another in time, because
+/// the managers lose their leader just then, joins raft again with the one that it has: a member more,
+/// that nobody asked for.
+async fn may_manage(live: &Live, host: &str) -> Result<Option<String>, Fault> {
+    let said = live
+        .script_on(host, CERTIFICATE, CERTIFICATE_ANSWER)
+        .await?;
+    Ok(said.contains("manager").then(|| {
+        "the host waits for the certificate of a worker, and has that of a manager".to_owned()
+    }))
 }
