@@ -1,7 +1,7 @@
 //! Stories of real hosts: the real binary makes containers with systemd and sshd, brings a swarm up
 //! on them, and everything that can go wrong is made to go wrong.
 //!
-//! Needs root, Docker's packages and a Debian mirror; about twelve minutes on two processors. Run
+//! Needs root, Docker's packages and a Debian mirror; about twenty minutes on two processors. Run
 //! it with `cargo test --test lab -- --ignored --nocapture --test-threads=1`.
 
 #![expect(clippy::unwrap_used, reason = "a test: a failed step ends it")]
@@ -18,12 +18,18 @@ mod nodes;
 mod playbook;
 #[path = "lab/run.rs"]
 mod run;
+#[path = "twins/tale.rs"]
+mod tale;
 #[path = "lab/tell.rs"]
 mod tell;
 #[path = "lab/tokens.rs"]
 mod tokens;
 #[path = "lab/trouble.rs"]
 mod trouble;
+#[path = "twins/twenty.rs"]
+mod twenty;
+#[path = "lab/twins.rs"]
+mod twins;
 #[path = "lab/upgrade.rs"]
 mod upgrade;
 #[path = "lab/world.rs"]
@@ -61,7 +67,6 @@ fn a_swarm_is_made_and_grows_and_bears_trouble() {
             ("hooks have a say", hooks::say),
             ("roles", nodes::roles),
             ("nodes come and go", nodes::come_and_go),
-            ("a dead manager is replaced", nodes::replace_dead),
         ],
     );
 }
@@ -108,6 +113,19 @@ fn a_playbook_does_what_it_says_and_nothing_twice() {
             ("what fails and what is refused", playbook::wrong),
             ("a playbook that skep brings along", playbook::shipped),
             ("no secret anywhere", playbook::no_secret),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn real_engines_tell_the_twenty_tales_of_the_model() {
+    let world = World::new("test-twins");
+    tell(
+        &world,
+        &[
+            ("five hosts", twins::hosts),
+            ("the twenty tales", twins::twenty),
         ],
     );
 }

@@ -57,14 +57,11 @@ pub(crate) fn connection_cut(world: &World) {
     installs(world);
     let cut = "for id in $(pgrep -f 'sshd: root'); do kill -9 $id; done";
     world.on("m2", cut);
-    let network = skep::provider::lab::network_name(&world.cluster);
-    let name = skep::provider::lab::container_name(&world.cluster, "m3");
-    world.docker(&["network", "disconnect", "--force", &network, &name]);
+    world.cut("m3");
     // Keepalives find it out.
     assert!(run.runs(), "{}", run.said());
     run.end().ends(1).says("m3");
-    let address = world.address("m3");
-    world.docker(&["network", "connect", "--ip", &address, &network, &name]);
+    world.mend("m3");
     converges(world);
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use skep::provider::lab::{Dirs, Lab, container_name};
+use skep::provider::lab::{Dirs, Lab, container_name, network_name};
 use tempfile::TempDir;
 
 use super::run::{Ran, Running};
@@ -197,6 +197,26 @@ impl World {
     /// What is done to a whole host from outside: `pause`, `unpause`, `kill`, `start`.
     pub(crate) fn machine(&self, verb: &str, host: &str) {
         self.docker(&["container", verb, &container_name(&self.cluster, host)]);
+    }
+
+    /// Pulls the cable of a host.
+    pub(crate) fn cut(&self, host: &str) {
+        let (network, name) = self.cable(host);
+        self.docker(&["network", "disconnect", "--force", &network, &name]);
+    }
+
+    /// Puts it in again.
+    pub(crate) fn mend(&self, host: &str) {
+        let (network, name) = self.cable(host);
+        let address = self.address(host);
+        self.docker(&["network", "connect", "--ip", &address, &network, &name]);
+    }
+
+    fn cable(&self, host: &str) -> (String, String) {
+        (
+            network_name(&self.cluster),
+            container_name(&self.cluster, host),
+        )
     }
 
     fn docker_command(&self, arguments: &[&str]) -> Command {

@@ -169,7 +169,16 @@ impl World {
                 self.place_tasks(&cluster);
                 Ok(())
             }
-            DockerCall::Rebalance { .. } | DockerCall::Unlock { .. } => Ok(()),
+            DockerCall::Rebalance { services, .. } => {
+                match services
+                    .iter()
+                    .find(|name| !self.services.contains_key(*name))
+                {
+                    None => Ok(()),
+                    Some(name) => Err(fail(format!("there is no service {name}"))),
+                }
+            }
+            DockerCall::Unlock { .. } => Ok(()),
             DockerCall::SwarmUpdate { .. } => {
                 let (cluster, _) = self.member(name)?;
                 self.manager_of(&[name.to_owned()], Some(&cluster))
@@ -285,7 +294,7 @@ impl World {
     }
 
     /// The nodes that may run tasks.
-    fn places(&self, cluster: &str) -> Vec<String> {
+    pub(super) fn places(&self, cluster: &str) -> Vec<String> {
         let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
         let fit = nodes.into_iter().flatten().filter(|(id, node)| {
             node.availability == Availability::Active && self.node_lives(id, node)
