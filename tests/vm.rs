@@ -36,7 +36,7 @@ fn a_server_and_two_nodes_with_thin_pools() {
             ("thin pools for Docker", storage::thin_pools),
             ("volumes of services", nfs::volumes_of_services),
             ("a published port on every node", storage::mesh),
-            ("power off and on", nfs::reboot),
+            ("the nodes boot anew", nfs::reboot),
             ("the pools after that", storage::thin_pools),
             ("the server without power", nfs::server_gone),
             ("less in the inventory", nfs::removed),

@@ -86,6 +86,23 @@ pub(crate) fn work_and_labels(world: &World) {
         .ends(1)
         .says("there is no service nothing");
 
+    // What cannot start elsewhere is not stopped: the image of this one is on w1 alone.
+    world.on("w1", "docker tag web:1 only:1");
+    world.on(
+        "m1",
+        "docker service create --quiet --detach --no-resolve-image --name only \
+           --constraint node.role==worker --restart-delay 1s --update-order start-first \
+           only:1 sh -c 'while :; do busybox sleep 1; done' >/dev/null",
+    );
+    world.until("w1", 60, "docker ps --quiet --filter name=only | grep -q .");
+    world
+        .skep(FILE, &yes(&["drain", "w1"]))
+        .ends(1)
+        .says("the tasks of only could not be started elsewhere");
+    let availability = "docker node inspect w1 --format '{{.Spec.Availability}}'";
+    assert_eq!(world.on("m1", availability), "active");
+    world.on("m1", "docker service rm only >/dev/null");
+
     world.skep(FILE, &yes(&["label", "w1", "disk=ssd"])).ends(0);
     assert_eq!(label_of(world, "w1", "disk"), "ssd");
     let text = fs::read_to_string(world.path(FILE)).unwrap();

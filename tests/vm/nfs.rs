@@ -76,11 +76,23 @@ pub(crate) fn server_and_nodes(world: &World) {
         .says("nothing to change");
 }
 
-/// Power off and on: the mounts are there, without skep.
+/// The nodes boot anew, one after the other: the worker, then the only manager. The mounts are there
+/// again, and so is the work.
 pub(crate) fn reboot(world: &World) {
-    world.machine("kill", FILE, "n1");
-    world.machine("start", FILE, "n1");
+    let boots = || ["n1", "n2"].map(|host| world.on(host, "cat /proc/sys/kernel/random/boot_id"));
+    let before = boots();
+    world
+        .skep(FILE, &["reboot", "members", "--yes"])
+        .ends(0)
+        .says("2 changed");
+    let after = boots();
+    assert!(
+        before[0] != after[0] && before[1] != after[1],
+        "{before:?} {after:?}"
+    );
     world.until("n1", 180, "test \"$(cat /mnt/docker/file)\" = from-n1");
+    let work = "docker node ls --format '{{.Status}} {{.Availability}}' | sort -u";
+    assert_eq!(world.on("n1", work), "Ready Active");
     world.until("n1", 60, "grep ' /project nfs' /proc/mounts");
     world.skep(FILE, &["plan", "--exit-code"]).ends(0);
 }
