@@ -13,6 +13,9 @@ use super::world::{Mishap, SimCluster, SimNode, World, fail};
 /// How many steps of anybody a demotion takes to be done, where nobody waits for it.
 const DEMOTION: u8 = 3;
 
+/// More steps than all hosts together make between two steps of one of them.
+const MOMENT: u8 = 50;
+
 impl World {
     pub(super) fn wait(&mut self, name: &str, condition: &Condition) -> Result<(), Fault> {
         let host = self.host(name)?;
@@ -69,8 +72,8 @@ impl World {
                 if !node.raft {
                     return Err(fail("its demotion has ended meanwhile"));
                 }
-                // The next step comes within milliseconds.
-                node.demoting = node.demoting.map(|left| left.max(1));
+                // The next step comes within milliseconds, whatever other hosts do meanwhile.
+                node.demoting = node.demoting.map(|left| left.max(MOMENT));
                 Ok(())
             }
             Condition::Gone { managers, id } => {
