@@ -185,7 +185,10 @@ pub(crate) fn shipped(world: &World) {
         .ends(4)
         .says("`apt-daily-upgrade.timer` is masked");
     for host in ["m1", "w1"] {
-        world.on(host, "systemctl unmask apt-daily-upgrade.timer");
+        world.on(
+            host,
+            "systemctl unmask apt-daily-upgrade.timer apt-daily-upgrade.service",
+        );
     }
     world
         .skep("lab.toml", &["run", "security-upgrades", "--yes"])
