@@ -375,16 +375,18 @@ impl World {
     }
 
     /// Whether the engine of a worker, once promoted, would ask for its place where no manager is.
-    /// A real one is in error then, and its tasks are lost.
+    /// A real one is in error then, and its tasks are lost. So it is with a manager that is dead; but
+    /// its row may flip, and nobody can know better.
     fn asks_in_vain(&self, name: &str, cluster: &str) -> bool {
         let asks = self.hosts.get(name).and_then(|host| host.asks.clone());
-        let manages = |(id, node): (&String, &SimNode)| {
+        let manages = |node: &SimNode| {
             let host = self.hosts.get(&node.host);
             let at = host.map(|host| format!("{}:2377", host.address));
-            node.raft && at == asks && self.node_lives(id, node)
+            node.raft && at == asks
         };
         let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
-        asks.is_some() && !nodes.into_iter().flatten().any(manages)
+        let mut nodes = nodes.into_iter().flat_map(BTreeMap::values);
+        asks.is_some() && !nodes.any(manages)
     }
 
     pub(super) fn enter(&mut self, name: &str, cluster: &str, raft: bool) {
