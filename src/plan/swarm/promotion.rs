@@ -74,7 +74,8 @@ fn asks_in_vain(facts: &HostFacts, up: &Up) -> bool {
     let Some(at) = leftovers.and_then(|leftovers| leftovers.joined_at.as_deref()) else {
         return false;
     };
-    // A leader's address can read 0.0.0.0 in one of the two places.
+    // One whose demotion goes on is a manager no longer than that. A leader's address can read 0.0.0.0
+    // in one of the two places.
     let manages = |node: &Node| {
         let raft = node.manager.as_ref();
         raft.is_some_and(|raft| {
@@ -82,7 +83,7 @@ fn asks_in_vain(facts: &HostFacts, up: &Up) -> bool {
                 || at
                     .rsplit_once(':')
                     .is_some_and(|(host, _)| host.trim_matches(['[', ']']) == node.address);
-            raft.reachable && there
+            node.role == Role::Manager && raft.reachable && there
         })
     };
     !up.nodes.iter().any(manages)
