@@ -14,6 +14,8 @@ const FILE: &str = "machines.toml";
 const SSH: &str = "user = \"root\"\nconnect-timeout = 4";
 /// How long a run is waited for whose host was cut off.
 const ENOUGH: Duration = Duration::from_secs(30);
+/// After how long the lock of a run that was killed while it was cut off is free again.
+const FREED: Duration = Duration::from_mins(1);
 /// How long the managers may take to see what has happened.
 const PATIENCE: Duration = Duration::from_secs(100);
 
@@ -126,11 +128,23 @@ fn picture(text: &str) -> String {
     tale::draw(nodes, tasks)
 }
 
+/// Runs skep when the lock is free: a host that was cut off lets go of it within 45 s.
+fn run(world: &World, words: &str) -> Ran {
+    let began = Instant::now();
+    loop {
+        let ran = start(world, words).end();
+        if !ran.err.contains("another skep works") || began.elapsed() > FREED {
+            return ran;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Does it; what came of a run that was not cut.
 fn act(world: &World, act: Act) -> Option<Ran> {
     match act {
         Act::File(hosts) => world.machines(FILE, &tale::roster(hosts), SSH, &[]),
-        Act::Skep(words) => return Some(start(world, words).end()),
+        Act::Skep(words) => return Some(run(world, words)),
         Act::Killed(words, step) => {
             let mut run = start(world, words);
             begins(&mut run, step);
