@@ -191,11 +191,14 @@ impl<'a> Work<'a> {
     }
 
     /// Whether a change of raft by `host` waits for the next round: a manager is missing, and this
-    /// plan starts an engine, which may be it.
+    /// plan starts an engine, which may be it, or waits for a join, before which nobody can tell whether
+    /// the missing one is what its host was.
     fn waits_for_engine(&mut self, host: &Host, up: &Up) -> bool {
         let (total, reachable) = up.raft();
-        let starts = |host| self.starts_engine(host);
-        let waits = reachable < total && self.inventory.members().any(starts);
+        let tells_more = |host: &Host| {
+            self.starts_engine(host) || up.members.get(&host.name) == Some(&Membership::Joining)
+        };
+        let waits = reachable < total && self.inventory.members().any(tells_more);
         if waits {
             self.plan.hosts.insert(host.name.clone(), Outlook::Later);
         }
