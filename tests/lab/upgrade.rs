@@ -1,5 +1,6 @@
 //! Engines are upgraded while somebody asks a service ten times a second.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -67,11 +68,26 @@ pub(crate) fn refused(world: &World) {
         .says("a container of the lab");
 }
 
+/// Around each upgrade a host writes down which engine runs.
+const HOOKS: &str = r#"
+[[hook]]
+when = "before-upgrade"
+at = "host"
+run = "docker version --format '{{.Server.Version}}' >/run/hooked"
+
+[[hook]]
+when = "after-upgrade"
+at = "host"
+run = "docker version --format '{{.Server.Version}}' >>/run/hooked"
+"#;
+
 /// From 20.10 to 26.1, five engines one after the other, and not one request is lost. The managers
 /// start locked, and the first run is killed when a manager's engine is down for it.
 pub(crate) fn upgraded(world: &World) {
     world.on("w1", "apt-mark hold docker.io");
     world.on("m1", "docker swarm update --autolock=true >/dev/null");
+    let file = world.path("lab.toml");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + HOOKS).unwrap();
     let asking = Asking::begin(world);
     let run = world.start("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
     let first = manager_at_work(world);
@@ -87,6 +103,10 @@ pub(crate) fn upgraded(world: &World) {
     for host in HOSTS {
         let version = world.on(host, "docker version --format '{{.Server.Version}}'");
         assert!(version.starts_with("26.1"), "{host}: {version}");
+        if host != first {
+            let hooked = world.on(host, "cat /run/hooked");
+            assert_eq!(hooked, format!("20.10.24+dfsg1\n{version}"), "{host}");
+        }
     }
     let held = world.on("w1", "apt-mark showhold");
     assert!(
