@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::dirs::{Dirs, make_private, write_whole};
@@ -202,14 +203,17 @@ impl Process {
         Ok(())
     }
 
-    /// Whether it still runs; a dead one that nobody has collected does not.
+    /// Whether any of its threads still runs; a dead one that nobody has collected does not. The state
+    /// of its first thread does not tell: the others hold its files, and their locks, for a moment
+    /// longer.
     fn lives(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
-        // PID (NAME) STATE ...; the name may hold anything.
-        stat.is_ok_and(|stat| {
-            stat.rsplit_once(')')
-                .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
-        })
+        let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // Readable is what has ended (pidfd_open(2)).
+        !matches!(poll(&mut ended, Some(&now)), Ok(1..))
     }
 }
 
