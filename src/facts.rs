@@ -64,6 +64,8 @@ pub enum Probe {
     /// The Docker Engine and its place in a swarm: [`HostFacts::engine`],
     /// [`HostFacts::engine_flags`], [`HostFacts::swarm`], [`HostFacts::nodes`], [`HostFacts::leftovers`].
     Docker,
+    /// How far the raft log of a manager got: [`HostFacts::raft`].
+    Raft,
     /// What is mounted on a folder, and whether the server behind it answers:
     /// [`HostFacts::mounts`].
     Mount {
@@ -137,6 +139,8 @@ pub struct HostFacts {
     pub nodes: Known<Vec<Node>>,
     /// What an engine left behind; told even where no engine is installed or running.
     pub leftovers: Known<Leftovers>,
+    /// How far its raft log got; `Absent` where it has none, as on a worker.
+    pub raft: Known<RaftLog>,
     /// What is mounted, by folder.
     pub mounts: BTreeMap<String, Known<MountFacts>>,
     /// The names of the units under `/etc/systemd/system` that begin with [`UNIT_MARK`].
@@ -426,4 +430,17 @@ pub struct Leftovers {
     pub swarm: bool,
     /// The address and port at which it joined that swarm; `None` where it made the swarm.
     pub joined_at: Option<String>,
+}
+
+/// How far a manager's raft log got. The log itself is encrypted; this is what its engine says of it,
+/// and what the names of its files tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RaftLog {
+    /// Term and index of its last entry, as the engine wrote them into its journal when it last
+    /// asked the others for their votes, a minute ago at most. One without a leader does so every 10
+    /// to 20 s.
+    pub last: Option<(u64, u64)>,
+    /// The highest index in the name of a file: there are entries up to here, and may be more.
+    pub at_least: u64,
 }

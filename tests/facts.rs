@@ -20,6 +20,7 @@ fn everything() -> Probes {
         Probe::Disks,
         Probe::Busy,
         Probe::AptSources,
+        Probe::Raft,
         Probe::Package(name("dpkg")),
         Probe::Package(name("no-such-package")),
         Probe::File(name("/etc/hostname")),

@@ -2,6 +2,7 @@
 
 mod docker;
 mod mounts;
+mod raft;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
                 facts.tests.insert(text.clone(), ended(answer));
                 tests += 1;
             }
+            Probe::Raft => facts.raft = answers.read("raft", self::raft::raft),
             Probe::MountUnits => facts.mount_units = self::mounts::units(&answers),
             Probe::Mount { target, .. } => {
                 let answer = self::mounts::mount(&answers, mounts, target);

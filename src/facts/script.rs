@@ -88,6 +88,7 @@ fn sections(probes: &Probes) -> Vec<String> {
             Probe::Unit(name) => units.push(name.as_str()),
             Probe::Sysctl(name) => sysctls.push(sysctl_path(name)),
             Probe::Module(name) => modules.push(name.replace('-', "_")),
+            Probe::Raft => sections.push(RAFT.to_owned()),
             Probe::Docker => {}
             Probe::MountUnits => sections.push(mount_units()),
             Probe::User(name) => {
@@ -339,4 +340,23 @@ if [ $code = 0 ] && [ -d $store ] && ! remote $store; then
   holds $store/io.containerd.content.v1.content/blobs/*/* $store/io.containerd.snapshotter.v1.*/snapshots/*
 fi
 end leftovers $code
+"#;
+
+// What raft calls "logterm" and "index" are those of the last entry in the log. A manager without a
+// leader asks for votes every 10 to 20 s; what it said in an election long ago is not asked for.
+const RAFT: &str = r#"begin raft
+root=
+[ -r /etc/docker/daemon.json ] && root=$(sed -n 's/.*"\(data-root\|graph\)"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\2/p' /etc/docker/daemon.json)
+folder=${root:-/var/lib/docker}/swarm/raft
+code=0
+if remote "$folder"; then code=11
+elif [ ! -d "$folder" ]; then missing "$folder"; code=$?
+elif [ ! -r "$folder" ] || [ ! -x "$folder" ]; then code=12
+else
+  for file in "$folder"/snap*/*.snap "$folder"/wal*/*.wal; do
+    [ -e "$file" ] && printf '%s\n' "${file##*/}"
+  done
+  guard 5 journalctl -q -u docker.service --no-pager -o cat --since=-60s | grep ' sent Msg[A-Za-z]*Vote ' | tail -n 1
+fi
+end raft $code
 "#;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::facts::{
     Engine, File, HostFacts, Identity, Interface, Leftovers, LocalSwarm, ManagerStatus, Network,
-    Node, Os, Package, Probe, Probes, SwarmSettings, Unit,
+    Node, Os, Package, Probe, Probes, RaftLog, SwarmSettings, Unit,
 };
 use crate::inventory::Role;
 use crate::known::Known;
@@ -106,6 +106,14 @@ impl World {
                 facts.modules.insert(module.clone(), Known::Value(loaded));
             }
             Probe::Docker => self.docker_facts(host, facts),
+            Probe::Raft => {
+                facts.raft = host.raft_index.map_or(Known::Absent, |index| {
+                    Known::Value(RaftLog {
+                        last: Some((1, index)),
+                        at_least: 0,
+                    })
+                });
+            }
             Probe::MountUnits => facts.mount_units = Known::Value(super::nfs::mount_units(host)),
             Probe::Mount { target, .. } => {
                 facts

@@ -77,6 +77,8 @@ pub struct SimHost {
     pub asks: Option<String>,
     /// The swarm that it joins right now, and as what.
     pub joining: Option<(String, Role)>,
+    /// The index of the last entry in its raft log, where it tells.
+    pub raft_index: Option<u64>,
     /// Its disks.
     pub storage: SimStorage,
     /// What only playbooks care for.
