@@ -200,6 +200,51 @@ impl Docker {
         .await
     }
 
+    /// Makes this manager the only one of its swarm, which keeps its services, secrets and nodes. Of
+    /// the settings the engine takes over no more than autolock.
+    pub async fn force_new_cluster(
+        &self,
+        advertise: &str,
+        data_path: Option<&str>,
+        autolock: bool,
+    ) -> Result<(), DockerError> {
+        let mut spec = models::SwarmSpec::default();
+        let settings = SwarmChange {
+            autolock: Some(autolock),
+            ..SwarmChange::default()
+        };
+        settings.apply(&mut spec);
+        let request = models::SwarmInitRequest {
+            listen_addr: Some("0.0.0.0:2377".to_owned()),
+            advertise_addr: Some(advertise.to_owned()),
+            data_path_addr: data_path.map(str::to_owned),
+            force_new_cluster: Some(true),
+            spec: Some(spec),
+            ..models::SwarmInitRequest::default()
+        };
+        let made = self.bollard(DEADLINE * 2, async |docker| {
+            docker.init_swarm(request).await
+        });
+        made.await.map(drop)
+    }
+
+    /// Makes new join tokens for managers and workers.
+    pub async fn rotate_tokens(&self) -> Result<(), DockerError> {
+        let swarm = self.swarm().await?;
+        let spec = swarm
+            .spec
+            .ok_or_else(|| DockerError::Unreadable("the swarm has no spec".to_owned()))?;
+        let options = UpdateSwarmOptionsBuilder::new()
+            .version(version_of(swarm.version)?)
+            .rotate_manager_token(true)
+            .rotate_worker_token(true)
+            .build();
+        self.bollard(DEADLINE, async |docker| {
+            docker.update_swarm(spec, options).await
+        })
+        .await
+    }
+
     /// Joins a swarm. [`DockerError::JoinPending`] and [`DockerError::NoAnswer`] are no failures
     /// yet: the engine goes on trying, and [`Docker::swarm_local`] tells the end.
     pub async fn join(&self, join: &SwarmJoin) -> Result<(), DockerError> {

@@ -8,6 +8,7 @@ mod lock;
 mod ports;
 mod rebalance;
 mod reboot;
+mod recover;
 mod remote;
 mod swarm;
 mod target;

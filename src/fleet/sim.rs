@@ -9,6 +9,7 @@ mod lock;
 mod member;
 mod nfs;
 mod outside;
+mod recover;
 mod storage;
 mod world;
 

@@ -15,7 +15,7 @@ use crate::plan::DockerCall;
 use crate::quorum::{demotion, majority, may_add};
 use crate::swarm::raft;
 
-use super::Live;
+use super::{Live, recover};
 
 /// The port of managers; Docker's own and fixed.
 const MANAGER_PORT: u16 = 2377;
@@ -30,6 +30,7 @@ const BETWEEN_JOINS: Duration = Duration::from_secs(5);
 const JOIN_GOES_ON: Duration = Duration::from_mins(1);
 
 /// Carries out `call` on `host`.
+#[expect(clippy::too_many_lines, reason = "a few lines for each call")]
 pub(super) async fn call(
     live: &Live,
     host: &str,
@@ -110,6 +111,14 @@ pub(super) async fn call(
             super::drain::drain(live, host, managers, id.as_deref(), deadline, output).await
         }
         DockerCall::SwarmLeave { id, force } => leave(&docker, id, *force).await,
+        DockerCall::SwarmFence { id } => recover::fence(&docker, id).await,
+        DockerCall::SwarmForce {
+            id,
+            advertise,
+            data_path,
+            autolock,
+        } => recover::force(&docker, id, advertise, data_path.as_deref(), *autolock).await,
+        DockerCall::RotateTokens => docker.rotate_tokens().await.map_err(|error| fault(&error)),
         DockerCall::NodeRemove {
             managers,
             id,
@@ -465,7 +474,7 @@ pub(super) async fn node_id(docker: &Docker) -> Result<String, Fault> {
     }
 }
 
-fn unknown<T>(known: &Known<T>) -> Fault {
+pub(super) fn unknown<T>(known: &Known<T>) -> Fault {
     let why = known.why_unknown().unwrap_or("it did not tell");
     Fault::new(
         FaultKind::Failed,

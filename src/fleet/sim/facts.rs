@@ -204,7 +204,7 @@ impl World {
             nodes: 0,
             cluster_id: managed.then(|| cluster.clone()),
             settings: managed.then(SwarmSettings::default),
-            remote_managers: Vec::new(),
+            remote_managers: self.remote_managers(cluster),
         });
         facts.nodes = match (control, quorum) {
             (false, _) => Known::Absent,
@@ -228,6 +228,17 @@ impl World {
             remote_managers: managers.collect(),
             ..LocalSwarm::default()
         }
+    /// The managers that the nodes of a swarm know, by NodeID and address.
+    fn remote_managers(&self, cluster: &str) -> Vec<(String, String)> {
+        let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
+        let managers = nodes.into_iter().flatten().filter(|(_, node)| node.raft);
+        managers
+            .map(|(id, node)| {
+                let host = self.hosts.get(&node.host);
+                let address = host.map(|host| host.address.as_str()).unwrap_or_default();
+                (id.clone(), format!("{address}:2377"))
+            })
+            .collect()
     }
 
     fn nodes(&self, cluster: &str) -> Vec<Node> {
@@ -242,7 +253,7 @@ impl World {
                 Node {
                     id: id.clone(),
                     hostname: node.host.clone(),
-                    role: if node.raft && node.demoting.is_none() {
+                    role: if (node.raft && node.demoting.is_none()) || node.ghost {
                         Role::Manager
                     } else {
                         Role::Worker

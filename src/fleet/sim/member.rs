@@ -151,6 +151,16 @@ impl World {
                 Ok(())
             }
             DockerCall::SwarmLeave { id, force } => self.leave(name, id, *force),
+            DockerCall::SwarmFence { id } => self.fence(name, id),
+            DockerCall::SwarmForce { id, .. } => self.force(name, id),
+            DockerCall::RotateTokens => {
+                let (own, _) = self.member(name)?;
+                let cluster = self.manager_of(&[name.to_owned()], Some(&own))?;
+                if let Some(swarm) = self.clusters.get_mut(&cluster) {
+                    swarm.tokens += 1;
+                }
+                Ok(())
+            }
             DockerCall::NodeRemove {
                 managers,
                 id,
@@ -407,6 +417,7 @@ impl World {
             let node = SimNode {
                 host: name.to_owned(),
                 raft,
+                ghost: false,
                 demoting: None,
                 availability: Availability::Active,
                 labels: BTreeMap::new(),

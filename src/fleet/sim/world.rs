@@ -165,6 +165,10 @@ pub struct SimCluster {
     pub nodes: BTreeMap<String, SimNode>,
     /// The NodeID of the leader of the moment.
     pub leader: String,
+    /// How often its join tokens were made anew.
+    pub tokens: u32,
+    /// The raft index of the manager that it was forced from, where it was.
+    pub forced_at: Option<u64>,
 }
 
 /// A service of one swarm.
@@ -183,6 +187,9 @@ pub struct SimNode {
     pub host: String,
     /// Whether it is in raft.
     pub raft: bool,
+    /// Whether it was a manager of the swarm that this one was forced from: it should be one still,
+    /// and is not in raft.
+    pub ghost: bool,
     /// Whether it is being demoted: it is in raft until some steps later, or until that is waited for.
     pub demoting: Option<u8>,
     /// Its availability.

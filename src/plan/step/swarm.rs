@@ -78,6 +78,26 @@ pub enum DockerCall {
         /// Also as a manager, with its vote: only where all leave.
         force: bool,
     },
+    /// Makes this host, a manager without quorum, forget the swarm, so that it can vote for its old
+    /// self no more. Refused where it has quorum after all.
+    SwarmFence {
+        /// The NodeID that it must have.
+        id: String,
+    },
+    /// Makes this host, a manager without quorum, the only manager of its swarm, with the services,
+    /// secrets and nodes that its raft log knows. Refused where it has quorum after all.
+    SwarmForce {
+        /// The NodeID that it must have.
+        id: String,
+        /// The address that it tells the others, which stays the same.
+        advertise: String,
+        /// The address or interface for the traffic of containers, where it differs.
+        data_path: Option<String>,
+        /// Whether managers need an unlock key after a restart.
+        autolock: bool,
+    },
+    /// Makes new join tokens: the old ones are worth nothing any more. Runs on a manager.
+    RotateTokens,
     /// Takes a node that is not in raft out of the managers' list. Well if it is not there.
     NodeRemove {
         /// Hosts of the inventory that are managers by then, best first.
@@ -159,6 +179,7 @@ pub enum Condition {
 }
 
 impl fmt::Display for DockerCall {
+    #[expect(clippy::too_many_lines, reason = "a few lines for each call")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SwarmInit {
@@ -230,6 +251,15 @@ impl fmt::Display for DockerCall {
                 let how = if *force { " by force" } else { "" };
                 write!(f, "leave the swarm{how}, if this is still node {id}")
             }
+            Self::SwarmFence { id } => write!(
+                f,
+                "forget the old swarm by force, if this is still manager {id} and has no quorum"
+            ),
+            Self::SwarmForce { id, advertise, .. } => write!(
+                f,
+                "force a new cluster of this manager alone (node {id}, advertising {advertise}), if it has no quorum"
+            ),
+            Self::RotateTokens => f.write_str("make new join tokens"),
             Self::NodeRemove { id, alive, .. } => {
                 let how = if *alive { ", by force" } else { "" };
                 write!(f, "take node {id} out of the list of nodes{how}")
