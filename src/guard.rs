@@ -2,6 +2,7 @@
 //! know nothing of how the plan came to be, so that a mistake of the planner stops here.
 
 mod raft;
+mod recover;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub fn check(
     refusals.extend(devices(plan, gathered));
     refusals.extend(one_machine(plan, inventory, gathered));
     refusals.extend(dissolution(plan, inventory, gathered));
+    refusals.extend(recover::check(plan, inventory, gathered, seen));
     if let Swarm::Up(up) = seen {
         refusals.extend(raft::check(plan, up));
         refusals.extend(identity(plan, gathered, up));

@@ -5,6 +5,7 @@ mod node;
 mod playbook;
 mod rebalance;
 mod reboot;
+mod recover;
 mod reset;
 mod rolling;
 mod upgrade;
@@ -19,6 +20,7 @@ use crate::swarm::{Gathered, Swarm};
 
 pub use node::{NodeAct, NodeProcedure};
 pub use playbook::PlaybookRun;
+pub use recover::RecoverProcedure;
 pub use rolling::Unavailable;
 
 /// A procedure.
@@ -47,6 +49,8 @@ pub enum Procedure {
     },
     /// Take the whole swarm apart.
     Reset,
+    /// Go on from one manager where the quorum is lost for good.
+    Recover(RecoverProcedure),
     /// Boot the selected hosts anew, one after the other.
     Reboot {
         /// The boot that each of them ran before: one that runs another is done.
@@ -71,6 +75,7 @@ impl Procedure {
     pub fn probes(&self) -> Vec<Probe> {
         match self {
             Self::Upgrade { .. } => upgrade::probes(),
+            Self::Recover(_) => recover::probes(),
             _ => Vec::new(),
         }
     }
@@ -111,6 +116,7 @@ impl Procedure {
             Self::Reset => guarded(inventory, gathered, |plan, seen| {
                 reset::plan(plan, inventory, gathered, seen);
             }),
+            Self::Recover(procedure) => recover::plan(inventory, gathered, procedure),
             Self::Rebalance { services } => guarded(inventory, gathered, |plan, seen| {
                 rebalance::plan(plan, seen, services);
             }),

@@ -153,7 +153,7 @@ fn unordered(plan: &Plan, moves: &[(&Change, Move)]) -> Option<Refusal> {
 }
 
 /// All changes that come before `change`.
-fn ancestors<'a>(plan: &'a Plan, change: &'a Change) -> BTreeSet<&'a ChangeId> {
+pub(super) fn ancestors<'a>(plan: &'a Plan, change: &'a Change) -> BTreeSet<&'a ChangeId> {
     let mut all = BTreeSet::new();
     let mut todo: Vec<&ChangeId> = change.before().collect();
     while let Some(id) = todo.pop() {

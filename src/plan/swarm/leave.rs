@@ -19,6 +19,17 @@ const DEMOTE_SECONDS: u32 = 120;
 /// for a busy one.
 const GONE_SECONDS: u32 = 90;
 
+/// Waits until the managers do not hear from a node any more.
+pub(crate) fn wait_gone(managers: &[String], id: &str) -> Step {
+    Step::Wait {
+        condition: Condition::Gone {
+            managers: managers.to_vec(),
+            id: id.to_owned(),
+        },
+        deadline: GONE_SECONDS,
+    }
+}
+
 /// A node that is to leave, and from where that is done.
 #[derive(Debug, Clone)]
 pub(crate) struct Leaver<'a> {
@@ -94,13 +105,7 @@ impl Leaver<'_> {
                 id: id.clone(),
                 force: false,
             }));
-            steps.push(Step::Wait {
-                condition: Condition::Gone {
-                    managers: managers.clone(),
-                    id: id.clone(),
-                },
-                deadline: GONE_SECONDS,
-            });
+            steps.push(wait_gone(self.managers, &id));
         }
         steps.push(Step::Docker(DockerCall::NodeRemove {
             managers,
