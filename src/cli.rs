@@ -16,6 +16,7 @@ pub mod man;
 pub mod node;
 pub mod plan;
 pub mod reboot;
+pub mod recover;
 pub mod reset;
 pub mod run;
 pub mod schema;
@@ -146,6 +147,8 @@ pub enum Command {
     Reboot(reboot::RebootArgs),
     /// Do your own tasks on hosts, as a playbook tells them
     Run(run::RunArgs),
+    /// Go on from one manager where the quorum is lost for good
+    Recover(recover::RecoverArgs),
     /// Take the whole swarm apart
     Reset(reset::ResetArgs),
     /// Run a command on hosts
@@ -252,6 +255,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Upgrade(args) => upgrade::run(&args, global, printer),
         Command::Reboot(args) => reboot::run(&args, global, printer),
         Command::Run(args) => run::run(&args, global, printer),
+        Command::Recover(args) => recover::run(&args, global, printer),
         Command::Reset(args) => reset::run(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),

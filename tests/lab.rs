@@ -16,6 +16,8 @@ mod life;
 mod nodes;
 #[path = "lab/playbook.rs"]
 mod playbook;
+#[path = "lab/recover.rs"]
+mod recover;
 #[path = "lab/run.rs"]
 mod run;
 #[path = "twins/tale.rs"]
@@ -126,6 +128,22 @@ fn real_engines_tell_the_twenty_tales_of_the_model() {
         &[
             ("five hosts", twins::hosts),
             ("the twenty tales", twins::twenty),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn a_lost_quorum_is_recovered() {
+    let world = World::new("test-recover");
+    life::inventories(&world);
+    tell(
+        &world,
+        &[
+            ("a service and a secret", recover::begin),
+            ("what must not be done", recover::refused),
+            ("two of three managers destroyed", recover::recovered),
+            ("two of three managers away", recover::lost),
         ],
     );
 }

@@ -59,14 +59,25 @@ pub fn run(args: &ResetArgs, global: &Global, printer: &Printer) -> Result<()> {
 ///
 /// A refusal where it is another one, or where there is nobody to ask.
 pub(super) fn confirm(cluster: &str, typed: Option<&str>) -> Result<()> {
+    let question = format!("Take the swarm of `{cluster}` apart?");
+    let help = "Its services, secrets and networks are lost. To go on, type the cluster's name";
+    confirm_name(cluster, typed, &question, help)
+}
+
+/// Asks `question`, to which the cluster's name is the answer, unless it was `typed` before.
+///
+/// # Errors
+///
+/// A refusal where it is another one, or where there is nobody to ask.
+pub(super) fn confirm_name(
+    cluster: &str,
+    typed: Option<&str>,
+    question: &str,
+    help: &str,
+) -> Result<()> {
     let answer = match typed {
         Some(typed) => typed.to_owned(),
-        None if prompt::can_ask() => {
-            let question = format!("Take the swarm of `{cluster}` apart?");
-            let help =
-                "Its services, secrets and networks are lost. To go on, type the cluster's name";
-            prompt::text(&question, None, help)?
-        }
+        None if prompt::can_ask() => prompt::text(question, None, help)?,
         None => {
             let error = Error::refused("there is no terminal to type the cluster's name on");
             return Err(error.hint(format!("Pass `--confirm {cluster}` if you mean it.")));

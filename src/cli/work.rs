@@ -19,7 +19,7 @@ use crate::ui::{Printer, diff, interrupt, plan as show, prompt, text};
 use super::audit::Audit;
 use super::cluster::{Cluster, Emit, Follow};
 use super::lock::{self, Break};
-use super::{reset, wipe};
+use super::{recover, reset, wipe};
 
 /// The options of every verb that changes something.
 #[derive(Debug, Clone, Default, Args)]
@@ -40,6 +40,9 @@ pub struct WorkArgs {
 /// How often it is planned anew for what could not be known before: an engine is started, then a
 /// restart that is owed is made. One that stops again and again is not started for ever.
 const ROUNDS: usize = 3;
+
+/// The rounds that a recovery takes before it does what `up` does.
+const RECOVER_ROUNDS: usize = 2;
 
 /// What comes after a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +163,11 @@ impl<'a> Work<'a> {
     /// Plans and runs until all is as wanted. Hosts that this very run has `made` need no
     /// confirmation.
     pub(super) async fn rounds(&mut self, made: &[String], lock: &RemoteLock) -> Result<()> {
-        for _ in 0..ROUNDS {
+        let more = match self.procedure {
+            Procedure::Recover(_) => RECOVER_ROUNDS,
+            _ => 0,
+        };
+        for _ in 0..ROUNDS + more {
             if self.round(made, lock).await? == Next::Done {
                 return Ok(());
             }
@@ -206,6 +213,9 @@ impl<'a> Work<'a> {
         }
         still_alone(lock)?;
         self.follow.report.result()?;
+        if let Procedure::Recover(recover) = &mut self.procedure {
+            recover.begun = true;
+        }
         if plan.goes_on() {
             return Ok(Next::Again);
         }
@@ -258,8 +268,16 @@ impl<'a> Work<'a> {
         if self.procedure == Procedure::Reset {
             return reset::confirm(&plan.cluster, self.typed.as_deref());
         }
+        let mut yes = self.args.yes;
+        if let Procedure::Recover(recover) = &self.procedure {
+            if !recover.begun {
+                return recover::confirm(&plan.cluster, self.typed.as_deref());
+            }
+            // Whoever gave the name has answered for what it takes to end it.
+            yes |= self.typed.is_some();
+        }
         let changes = text::count(plan.changes.len(), "change");
-        if prompt::confirm(&format!("Make {changes}?"), self.args.yes)? {
+        if prompt::confirm(&format!("Make {changes}?"), yes)? {
             return self.go_on();
         }
         Err(Error::new(

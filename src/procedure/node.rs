@@ -494,7 +494,7 @@ pub(super) fn no_swarm(seen: &Swarm) -> Refusal {
         ),
         Swarm::Up(_) | Swarm::Down(_) => (
             "no manager with quorum answers".to_owned(),
-            "Bring the managers back first; `skep status` shows who is missing.".to_owned(),
+            "Bring the managers back first; `skep status` shows who is missing. If a majority is lost for good: `skep recover`.".to_owned(),
         ),
     };
     Refusal {

@@ -25,6 +25,7 @@ impl World {
         Some(facts)
     }
 
+    #[expect(clippy::too_many_lines, reason = "a few lines for each probe")]
     fn answer(&self, name: &str, host: &SimHost, probe: &Probe, facts: &mut HostFacts) {
         match probe {
             Probe::Os => facts.os = Known::Value(os()),
@@ -228,6 +229,8 @@ impl World {
             remote_managers: managers.collect(),
             ..LocalSwarm::default()
         }
+    }
+
     /// The managers that the nodes of a swarm know, by NodeID and address.
     fn remote_managers(&self, cluster: &str) -> Vec<(String, String)> {
         let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);

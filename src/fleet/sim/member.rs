@@ -89,6 +89,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a few lines for each call")]
     pub(super) fn docker(
         &mut self,
         name: &str,

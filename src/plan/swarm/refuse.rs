@@ -101,7 +101,7 @@ impl Work<'_> {
                     "there is a swarm, and no manager with quorum answers ({})",
                     evidence.join("; ")
                 ),
-                hint: "Bring the managers back first; a second swarm is never made beside one that may return. `skep status` shows who is missing.".to_owned(),
+                hint: "Bring the managers back first; a second swarm is never made beside one that may return. `skep status` shows who is missing. If a majority is lost for good, `skep recover` goes on from one that lives.".to_owned(),
             });
             return;
         }

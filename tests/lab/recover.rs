@@ -1,0 +1,119 @@
+//! The quorum is lost for good: two of three managers are destroyed, and the swarm goes on from the
+//! third with its services and secrets.
+
+use std::time::Duration;
+
+use super::life::{ALL, is_healthy};
+use super::tell::told;
+use super::world::World;
+
+/// The hosts as machines of somebody's own: `up` on a lab's would start those again that are lost.
+const FILE: &str = "machines.toml";
+
+/// A secret, and a service with a task that reads it.
+pub(crate) fn begin(world: &World) {
+    super::nodes::service(world);
+    world.machines(FILE, &ALL, "", &[]);
+    world.on("m1", "printf known | docker secret create known -");
+    world.on(
+        "m1",
+        "docker service create --quiet --detach --no-resolve-image --name reader \
+         --secret known --constraint node.hostname==w1 web:1 \
+         sh -c 'trap exit TERM; while :; do busybox sleep 1; done'",
+    );
+    world.until("w1", 60, READS);
+}
+
+const READS: &str = "test \"$(docker exec $(docker ps --quiet --filter label=com.docker.swarm.service.name=reader) busybox cat /run/secrets/known)\" = known";
+
+fn confirmed<'a>(world: &'a World, more: &[&'a str]) -> Vec<&'a str> {
+    [&["recover", "--confirm", &world.cluster], more].concat()
+}
+
+/// Two managers are away: until somebody says that they are lost, nothing is done.
+pub(crate) fn refused(world: &World) {
+    world
+        .skep(FILE, &confirmed(world, &[]))
+        .ends(4)
+        .says("the swarm has quorum: managers 3, reachable 3, majority 2");
+    lose(world);
+    world
+        .skep(FILE, &["up", "--yes"])
+        .ends(4)
+        .says("skep recover");
+    world
+        .skep(FILE, &confirmed(world, &[]))
+        .ends(4)
+        .says("--lost m2")
+        .says("--lost m3")
+        .says("nothing was changed");
+    world
+        .skep(FILE, &["recover", "--lost", "m2", "--lost", "m3", "--yes"])
+        .ends(4)
+        .says("--confirm");
+}
+
+/// Kills two of the managers, and waits until the third has noticed.
+fn lose(world: &World) {
+    world.machine("kill", "m2");
+    world.machine("kill", "m3");
+    world.until("m1", 60, "! timeout 5 docker node ls");
+}
+
+/// The dead ones are new machines: they take their places again in one command.
+pub(crate) fn recovered(world: &World) {
+    let kept = world.node_id("m1");
+    world.fresh("lab.toml", &["m2", "m3"]);
+    let ran = world
+        .skep(FILE, &confirmed(world, &[]))
+        .ends(0)
+        .says("verified: a second plan is empty");
+    told(&format!("recovered in {:.0?}", ran.took));
+    is_healthy(&world.status(FILE), 3, 5);
+    assert_eq!(world.node_id("m1"), kept);
+    world.until("w1", 60, READS);
+    assert_eq!(
+        world.on("m1", "docker secret ls --format '{{.Name}}'"),
+        "known"
+    );
+    world.until(
+        "m1",
+        60,
+        "test \"$(docker service ls --format '{{.Replicas}}' | sort | tr '\\n' ' ')\" = '1/1 3/3 '",
+    );
+    world.skep(FILE, &["plan", "--exit-code"]).ends(0);
+    world
+        .skep(FILE, &confirmed(world, &[]))
+        .ends(4)
+        .says("the swarm has quorum");
+}
+
+/// The dead ones stay away; when one comes back with what it knew, it is a stranger.
+pub(crate) fn lost(world: &World) {
+    lose(world);
+    let ran = world
+        .skep(FILE, &confirmed(world, &["--lost", "m2", "--lost", "m3"]))
+        .ends(0);
+    told(&format!("recovered without the others in {:.0?}", ran.took));
+    is_healthy(&world.status(FILE), 1, 3);
+    world.until("w1", 60, READS);
+    for former in ["m2", "m3"] {
+        world.machine("start", former);
+        world.until(former, 60, "systemctl is-active docker");
+        std::thread::sleep(Duration::from_secs(15));
+        is_healthy(
+            &world.status(FILE),
+            if former == "m2" { 1 } else { 2 },
+            if former == "m2" { 3 } else { 4 },
+        );
+        let ran = world.skep(FILE, &["up", "--yes"]).ends(4);
+        ran.says("docker swarm leave");
+        world.on(former, "docker swarm leave --force");
+        world
+            .skep(FILE, &["up", "--skip-unreachable", "--yes"])
+            .ends(0);
+    }
+    is_healthy(&world.status(FILE), 3, 5);
+    world.skep(FILE, &["plan", "--exit-code"]).ends(0);
+    world.until("w1", 60, READS);
+}
