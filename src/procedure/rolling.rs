@@ -171,8 +171,7 @@ impl<'a> Roll<'a> {
         facts: &'a HostFacts,
         job: Job,
     ) -> Result<Option<Turn<'a>>, Job> {
-        let marked = facts.files.get(DRAINED_MARKER);
-        let marked = marked.is_some_and(|file| file.value().is_some());
+        let marked = leave::is_marked(facts);
         let task = match job {
             Job::Nothing => None,
             Job::Do(task) => Some(task),

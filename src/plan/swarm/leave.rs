@@ -8,7 +8,7 @@ use crate::plan::{Change, ChangeId, Condition, Diff, DockerCall, Lane, Refusal, 
 use crate::resource::Draft;
 use crate::swarm::{Membership, Up};
 
-pub(crate) use super::restart::{drain, mark_drained, set_availability, wait_spared};
+pub(crate) use super::restart::{drain, is_marked, mark_drained, set_availability, wait_spared};
 use super::{Work, wait_member};
 
 /// How long a demotion may take. The demoted leader first hands over, and each of the two is an

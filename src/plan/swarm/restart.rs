@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::facts::HostFacts;
 use crate::inventory::{Availability, Host, Role};
 use crate::plan::build::restart_draft;
 use crate::plan::{ChangeId, Condition, Diff, DockerCall, Lane, Outlook, Refusal, Step};
@@ -89,10 +90,7 @@ impl<'a> Work<'a> {
     pub(super) fn restart_member(&mut self, host: &'a Host, up: &Up) -> Option<ChangeId> {
         let node = up.node_of(&host.name)?;
         let facts = self.gathered.get(&host.name)?.as_ref().ok()?;
-        let drained_by_us = facts
-            .files
-            .get(DRAINED_MARKER)
-            .is_some_and(|file| file.value().is_some());
+        let drained_by_us = is_marked(facts);
         let Some(at_restart) = self.steps_at_restart(host) else {
             if drained_by_us {
                 self.restore_work(host, up);
@@ -199,6 +197,12 @@ pub(crate) fn mark_drained() -> Step {
         content: "drained for a restart of the engine; to be activated again\n".to_owned(),
         mode: 0o644,
     }
+}
+
+/// Whether the host bears the mark of [`mark_drained`].
+pub(crate) fn is_marked(facts: &HostFacts) -> bool {
+    let marker = facts.files.get(DRAINED_MARKER);
+    marker.is_some_and(|file| file.value().is_some())
 }
 
 /// Takes the tasks away from a node: that of the step's own host, or `id`.
