@@ -365,6 +365,14 @@ pub struct LocalSwarm {
     pub settings: Option<SwarmSettings>,
 }
 
+impl LocalSwarm {
+    /// Whether it is a manager with quorum in its own eyes. `ControlAvailable` stays true without; a
+    /// manager that has lost it reports an error or counts no managers.
+    pub fn has_quorum(&self) -> bool {
+        self.control && self.managers > 0 && self.error.is_empty()
+    }
+}
+
 /// A swarm's settings as a manager tells them (`/info .Swarm.Cluster`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

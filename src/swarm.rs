@@ -122,16 +122,19 @@ fn engine_runs(facts: &HostFacts) -> bool {
         .is_some_and(|engine| engine.version.is_some())
 }
 
-/// A manager that has quorum, with its list of nodes. `ControlAvailable` stays true without
-/// quorum; a manager without it reports an error or counts no managers.
+/// The address of `address:port`, as managers tell where they are.
+pub(crate) fn ip(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_matches(['[', ']'])
+}
+
+/// A manager that has quorum, with its list of nodes.
 fn healthy(facts: &HostFacts) -> Option<(&LocalSwarm, &[Node], &str)> {
     let swarm = facts.swarm.value()?;
     let nodes = facts.nodes.value()?;
     let cluster = swarm.cluster_id.as_deref()?;
-    let well = swarm.control
+    let well = swarm.has_quorum()
         && swarm.state == "active"
-        && swarm.error.is_empty()
-        && swarm.managers > 0
         && nodes.iter().any(|node| node.id == swarm.node_id);
     well.then_some((swarm, nodes, cluster))
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::facts::LocalSwarm;
 use crate::inventory::Inventory;
 use crate::plan::{Change, DockerCall, Plan, Refusal, Step};
 use crate::swarm::{Gathered, Swarm};
@@ -72,7 +71,7 @@ pub(super) fn check(
         let Some(local) = facts.and_then(|facts| facts.swarm.value()) else {
             continue;
         };
-        if has_quorum(local) {
+        if local.has_quorum() {
             refuse(
                 Some(&host.name),
                 "it counts managers and no error: it may have quorum".to_owned(),
@@ -85,10 +84,6 @@ pub(super) fn check(
         }
     }
     refusals
-}
-
-fn has_quorum(local: &LocalSwarm) -> bool {
-    local.control && local.managers > 0 && local.error.is_empty()
 }
 
 fn forces(change: &Change) -> bool {

@@ -12,7 +12,7 @@ use super::swarm::{fault, unknown};
 pub(super) async fn fence(docker: &Docker, id: &str) -> Result<(), Fault> {
     match docker.swarm_local().await.map_err(|error| fault(&error))? {
         Known::Absent => Ok(()),
-        Known::Value(local) if local.node_id == id && local.control && !has_quorum(&local) => {
+        Known::Value(local) if local.node_id == id && local.control && !local.has_quorum() => {
             docker.leave(true).await.map_err(|error| fault(&error))
         }
         Known::Value(local) => Err(not_lost(&local, id)),
@@ -39,7 +39,7 @@ pub(super) async fn force(
 /// manager already.
 async fn is_without_quorum(docker: &Docker, id: &str) -> Result<bool, Fault> {
     match docker.swarm_local().await.map_err(|error| fault(&error))? {
-        Known::Value(local) if local.node_id == id && local.control && !has_quorum(&local) => {
+        Known::Value(local) if local.node_id == id && local.control && !local.has_quorum() => {
             Ok(true)
         }
         // A repetition after a lost answer.
@@ -50,10 +50,6 @@ async fn is_without_quorum(docker: &Docker, id: &str) -> Result<bool, Fault> {
         Known::Absent => Err(Fault::new(FaultKind::Refused, "the host is in no swarm")),
         other => Err(unknown(&other)),
     }
-}
-
-fn has_quorum(local: &LocalSwarm) -> bool {
-    local.managers > 0 && local.error.is_empty()
 }
 
 fn not_lost(local: &LocalSwarm, id: &str) -> Fault {

@@ -406,7 +406,7 @@ async fn ask(live: &Live, name: &str, cluster_id: Option<&str>) -> Result<Manage
     let Known::Value(local) = known else {
         return Err(failed("it is in no swarm"));
     };
-    if !local.control || local.managers == 0 || !local.error.is_empty() {
+    if !local.has_quorum() {
         let why = if local.error.is_empty() {
             "it has no quorum"
         } else {

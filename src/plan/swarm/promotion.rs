@@ -4,9 +4,9 @@ use crate::facts::{HostFacts, Node};
 use crate::inventory::{Availability, Role};
 use crate::plan::{Condition, Risk, ServiceAction, Step};
 use crate::resource::DRAINED_MARKER;
-use crate::swarm::Up;
+use crate::swarm::{Up, ip};
 
-use super::restart::{drain, mark_drained, set_availability};
+use super::restart::{drain, is_marked, mark_drained, set_availability};
 use super::wait_member;
 
 /// How long the managers may take to say that a node is in raft still: an election.
@@ -48,9 +48,7 @@ pub(crate) fn steps_before(
             deadline: SEEN_SECONDS,
         }];
     }
-    let marker = facts.files.get(DRAINED_MARKER);
-    let marked = marker.is_some_and(|file| file.value().is_some());
-    let active = marked || node.availability == Availability::Active;
+    let active = is_marked(facts) || node.availability == Availability::Active;
     let mut steps = Vec::new();
     if active {
         steps.extend([mark_drained(), drain(managers, None)]);
@@ -79,10 +77,7 @@ fn asks_in_vain(facts: &HostFacts, up: &Up) -> bool {
     let manages = |node: &Node| {
         let raft = node.manager.as_ref();
         raft.is_some_and(|raft| {
-            let there = raft.address == at
-                || at
-                    .rsplit_once(':')
-                    .is_some_and(|(host, _)| host.trim_matches(['[', ']']) == node.address);
+            let there = raft.address == at || ip(at) == node.address;
             node.role == Role::Manager && raft.reachable && there
         })
     };

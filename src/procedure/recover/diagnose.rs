@@ -8,7 +8,7 @@ use crate::inventory::{Host, Inventory, Role};
 use crate::known::Known;
 use crate::plan::Refusal;
 use crate::quorum::majority;
-use crate::swarm::{Down, Gathered};
+use crate::swarm::{Down, Gathered, ip};
 
 /// A manager that lives and has no quorum.
 pub(super) struct Survivor<'a> {
@@ -132,7 +132,7 @@ impl<'a> Diagnosis<'a> {
                 "it is a manager whose state is locked, and may have what the others miss".to_owned(),
                 "Unlock it on the host (`docker swarm unlock`): with it the quorum may be back.",
             ),
-            "active" if local.control && local.error.is_empty() && local.managers > 0 => {
+            "active" if local.has_quorum() => {
                 let why = format!("it counts {} managers and no error: it may have quorum", local.managers);
                 self.refuse(Some(host), why, hint);
             }
@@ -249,12 +249,6 @@ fn missing<'a>(
         *host = host.or_else(|| silent.next());
     }
     missing
-}
-
-/// The address without its port.
-fn ip(address: &str) -> &str {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host.trim_matches(['[', ']'])
 }
 
 /// The host of the inventory that is, or was, the manager `id` at `address`.
