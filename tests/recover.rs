@@ -174,6 +174,22 @@ fn why(plan: &Plan) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Where nobody answers, the way out is not the verb that was just refused.
+#[test]
+fn with_nobody_there_it_does_not_send_to_itself() {
+    let inventory = inventory(3, 1);
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        off(&fleet, &["m1", "m2", "m3", "w1"]);
+        let nobody = why(&plan(&fleet, &inventory, &Procedure::Recover(recover(&[]))).await);
+        assert!(
+            nobody.contains("Bring back a manager that knows the swarm"),
+            "{nobody}"
+        );
+        assert!(!nobody.contains("`skep recover`"), "{nobody}");
+    });
+}
+
 #[test]
 fn a_silent_manager_is_lost_only_when_a_person_says_so() {
     let inventory = inventory(3, 2);

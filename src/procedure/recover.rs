@@ -72,7 +72,12 @@ pub(super) fn plan(inventory: &Inventory, gathered: &Gathered, recover: &Recover
             None => guarded(&|plan| plan.refusals.push(has_quorum(up))),
         },
         Swarm::Down(_) | Swarm::None | Swarm::Split { .. } => {
-            guarded(&|plan| plan.refusals.push(no_swarm(&seen)))
+            // Its own hint would be to run this very verb.
+            let refusal = Refusal {
+                hint: "Bring back a manager that knows the swarm: without any there is nothing to go on from.".to_owned(),
+                ..no_swarm(&seen)
+            };
+            guarded(&|plan| plan.refusals.push(refusal.clone()))
         }
     }
 }
