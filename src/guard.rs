@@ -1,6 +1,7 @@
 //! Guards read a plan and refuse what could lose a quorum, make a second swarm or erase data. They
 //! know nothing of how the plan came to be, so that a mistake of the planner stops here.
 
+mod forgotten;
 mod raft;
 mod recover;
 
@@ -14,6 +15,8 @@ use crate::plan::{
 use crate::quorum::{majority, may_spare};
 use crate::resource::storage::{self, DeviceState};
 use crate::swarm::{Gathered, Swarm, Up};
+
+pub use forgotten::forgotten;
 
 /// All reasons not to run `plan`.
 pub fn check(
@@ -40,12 +43,8 @@ pub fn check(
 }
 
 fn second_swarm(plan: &Plan, seen: &Swarm) -> Option<Refusal> {
-    let inits = plan.changes.iter().filter(|change| {
-        let is_init = |step: &Step| matches!(step, Step::Docker(DockerCall::SwarmInit { .. }));
-        change.steps.iter().any(is_init)
-    });
     let allowed = usize::from(*seen == Swarm::None);
-    let count = inits.count();
+    let count = plan.new_swarms();
     (count > allowed).then(|| Refusal {
         host: None,
         why: format!("the plan makes {count} new swarms where {allowed} may be made"),

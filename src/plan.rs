@@ -99,6 +99,13 @@ impl Plan {
             .any(|outlook| *outlook == Outlook::Later)
     }
 
+    /// How many swarms it makes.
+    pub fn new_swarms(&self) -> usize {
+        let is_init = |step: &Step| matches!(step, Step::Docker(DockerCall::SwarmInit { .. }));
+        let inits = |change: &&Change| change.steps.iter().any(is_init);
+        self.changes.iter().filter(inits).count()
+    }
+
     /// The hosts that could not be planned, with the reason.
     pub fn unknown(&self) -> impl Iterator<Item = (&str, &str)> {
         self.hosts

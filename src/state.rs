@@ -1,7 +1,9 @@
 //! What skep keeps on this machine for a cluster: journals and the lock of a run.
 //!
-//! Everything lies under `$XDG_STATE_HOME/skep/CLUSTER` and may be deleted at any time: no
-//! decision is made from it.
+//! Everything lies under `$XDG_STATE_HOME/skep/CLUSTER` and may be deleted at any time: nothing is
+//! done because of it. At most something is not done, and whoever is refused is told how to go on.
+
+mod last;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -5,11 +5,15 @@
 //! list. A host name is no identity (moby#46167, moby#24106), and a host without an answer is
 //! neither a member nor a stranger.
 
+mod last;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{HostFacts, LocalSwarm, Node, SwarmSettings};
 use crate::inventory::{Inventory, Role};
 use crate::known::Known;
+
+pub use last::{LastManager, LastSeen};
 
 /// What was gathered: facts by host name, or why there are none.
 pub type Gathered = BTreeMap<String, Result<HostFacts, String>>;

@@ -14,13 +14,15 @@ use crate::execute::{Event, Record};
 use crate::facts::Probe;
 use crate::fleet::live::{Live, Secrets};
 use crate::gather::{gather, gather_later};
+use crate::guard;
 use crate::inventory::{Host, Inventory, Provider};
 use crate::known::Known;
-use crate::plan::Plan;
+use crate::plan::{Plan, Refusal};
 use crate::procedure::Procedure;
 use crate::provider::lab::Lab;
 use crate::secret;
-use crate::swarm::{Gathered, Swarm};
+use crate::state::State;
+use crate::swarm::{Gathered, LastSeen, Swarm};
 use crate::ui::follow::{Format, follow};
 use crate::ui::report::Report;
 use crate::ui::{Printer, prompt};
@@ -43,6 +45,9 @@ pub struct Cluster {
     pub lab: Option<Arc<Lab>>,
     /// The hosts that the verb is about.
     pub selected: BTreeSet<String>,
+    /// Whether a new swarm may be made beside one that was seen before and may live still.
+    pub new_swarm: bool,
+    state: Option<State>,
 }
 
 impl Cluster {
@@ -84,11 +89,14 @@ impl Cluster {
         // Where the system does not let us, fewer hosts at once is all that comes of it.
         let _kept = crate::ssh::raise_open_files();
         let live = Arc::new(Live::new(&inventory, &secrets, lab.clone()));
+        let state = State::of(&inventory.cluster).ok();
         Ok(Self {
             inventory,
             live,
             lab,
             selected,
+            new_swarm: false,
+            state,
         })
     }
 
@@ -104,8 +112,44 @@ impl Cluster {
         self.ask_again(&mut gathered, &more).await;
         let later = procedure.later_probes(&self.inventory, &gathered, &self.selected);
         gather_later(self.live.as_ref(), &mut gathered, later).await;
-        let plan = procedure.plan(&self.inventory, &gathered, &self.selected);
+        let mut plan = procedure.plan(&self.inventory, &gathered, &self.selected);
+        self.remember(&gathered);
+        plan.refusals.extend(self.second_swarm(&plan, &gathered));
         (gathered, plan)
+    }
+
+    /// Writes down which swarm there is, where that is not what is written already.
+    fn remember(&self, gathered: &Gathered) {
+        let Some(state) = &self.state else { return };
+        if let Swarm::Up(up) = Swarm::see(&self.inventory, gathered) {
+            let seen = LastSeen::of(&up);
+            let known = matches!(state.last_seen(), Ok(Some(last)) if last == seen);
+            if !known && let Err(error) = state.remember(&seen) {
+                tracing::warn!(%error, "the swarm cannot be remembered");
+            }
+        }
+    }
+
+    /// Why the plan must not make a swarm: the one that was seen last may live still.
+    fn second_swarm(&self, plan: &Plan, gathered: &Gathered) -> Option<Refusal> {
+        if self.new_swarm || plan.new_swarms() == 0 {
+            return None;
+        }
+        match self.state.as_ref()?.last_seen() {
+            Ok(last) => guard::forgotten(plan, &self.inventory, gathered, &last?),
+            Err(error) => Some(Refusal {
+                host: None,
+                why: format!("whether this cluster had a swarm is not known: {error}"),
+                hint: error.hints().join(" "),
+            }),
+        }
+    }
+
+    /// Forgets the swarm that was seen last.
+    pub fn forget(&self) {
+        if let Some(Err(error)) = self.state.as_ref().map(State::forget_swarm) {
+            tracing::warn!(%error, "the swarm cannot be forgotten");
+        }
     }
 
     /// Asks once more where the first answer may be out of date: the managers, when another manager

@@ -195,6 +195,7 @@ async fn down(yes: bool, purge: bool, global: &Global, printer: &Printer) -> Res
     }
     lab.down(purge, &|line| printer.say(format!("lab: {line}")))
         .await?;
+    state.forget_swarm()?;
     printer.say(if purge {
         "nothing of the lab is left"
     } else {

@@ -49,7 +49,11 @@ pub fn run(args: &ResetArgs, global: &Global, printer: &Printer) -> Result<()> {
         }
         let mut work = Work::begin(cluster, Procedure::Reset, "reset", &args.work, printer)?;
         work.typed.clone_from(&args.confirm);
-        work.run().await
+        let result = work.run().await;
+        if result.is_ok() {
+            work.cluster.forget();
+        }
+        result
     })
 }
 

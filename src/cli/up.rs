@@ -41,6 +41,10 @@ pub struct UpArgs {
     #[arg(long)]
     pub prune: bool,
 
+    /// Make a new swarm although this cluster had one whose managers do not all say that they left it
+    #[arg(long)]
+    pub new_swarm: bool,
+
     /// Go on without the hosts that do not answer; they are named, and are no failure
     #[arg(long)]
     pub skip_unreachable: bool,
@@ -66,6 +70,7 @@ impl UpArgs {
         }
         let flags = [
             ("--prune", self.prune),
+            ("--new-swarm", self.new_swarm),
             ("--skip-unreachable", self.skip_unreachable),
             ("--break-lock", self.work.break_lock),
         ];
@@ -91,6 +96,7 @@ pub fn run(args: &UpArgs, global: &Global, printer: &Printer) -> Result<()> {
         if let Some(saved) = &saved {
             cluster.selected.clone_from(&saved.selected);
         }
+        cluster.new_swarm = args.new_swarm;
         let procedure = Procedure::Up { prune: args.prune };
         let mut work = Work::begin(cluster, procedure, "up", &args.work, printer)?;
         work.audit.named(args.told());

@@ -6,7 +6,7 @@ use crate::facts::{HostFacts, Identity, ManagerStatus, Node, SwarmSettings};
 use crate::inventory::{Availability, Role};
 use crate::known::Known;
 use crate::plan::Outlook;
-use crate::swarm::Membership;
+use crate::swarm::{LastSeen, Membership};
 
 fn inventory() -> Inventory {
     let text = "[cluster]\nname = \"one\"\n\
@@ -383,5 +383,42 @@ fn managers_leave_by_force_only_where_all_leave() {
     assert_eq!(
         why(vec![leave("m1"), leave("m2"), join("w1", Role::Worker)]),
         ["managers leave by force, and that is not all that the plan does"]
+    );
+}
+
+#[test]
+fn a_swarm_that_was_seen_before_must_be_proven_gone() {
+    let inventory = inventory();
+    let last = LastSeen::of(&swarm(3, 3));
+    let mut plan = Plan::default();
+    let none: Gathered = Gathered::new();
+    assert_eq!(forgotten(&plan, &inventory, &none, &last), None);
+    plan.changes.push(init("m1"));
+    let outside = || {
+        Ok(HostFacts {
+            swarm: Known::Absent,
+            ..HostFacts::default()
+        })
+    };
+    let mut gathered: Gathered = ["m1", "m2"].map(|it| (it.to_owned(), outside())).into();
+    gathered.insert("m3".to_owned(), Err("no route to host".to_owned()));
+    let refusal = forgotten(&plan, &inventory, &gathered, &last).unwrap();
+    let why = "the swarm c of this cluster may live still, and a new one would be a second: of its managers, 3 when it was last seen from here, m3 does not answer";
+    assert_eq!(refusal.why, why);
+    gathered.insert("m3".to_owned(), outside());
+    assert_eq!(forgotten(&plan, &inventory, &gathered, &last), None);
+    // One that was renamed is found by its address, and one that was taken out of the file is not.
+    let mut edited = inventory.clone();
+    edited.hosts[2].name = "x3".to_owned();
+    gathered.insert("x3".to_owned(), outside());
+    assert_eq!(forgotten(&plan, &edited, &gathered, &last), None);
+    edited.hosts.pop();
+    let refusal = forgotten(&plan, &edited, &gathered, &last).unwrap();
+    assert!(
+        refusal
+            .why
+            .ends_with("m3 is no host of the inventory any more"),
+        "{}",
+        refusal.why
     );
 }

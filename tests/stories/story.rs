@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use skep::execute::{self, Stop};
 use skep::fleet::sim::{Faults, SimFleet, SimService, World};
+use skep::guard;
 use skep::inventory::{
-    Advertise, Docker, Host, Inventory, Lab, LabDriver, Provider, Role, Ssh, Swarm,
+    self, Advertise, Docker, Host, Inventory, Lab, LabDriver, Provider, Role, Ssh,
 };
 use skep::plan::Plan;
 use skep::procedure::{NodeAct, NodeProcedure, Procedure};
+use skep::swarm::{LastSeen, Swarm};
 
 /// How many runs without accidents a cluster may take to become what the inventory says. Some wait
 /// for what an earlier one did, such as an engine that has to run before it can be asked.
@@ -25,6 +27,8 @@ pub(crate) struct Story {
     more: u64,
     inventory: Inventory,
     fleet: SimFleet,
+    /// What the machine that skep runs on remembers.
+    last: Option<LastSeen>,
     next_host: usize,
 }
 
@@ -37,6 +41,7 @@ impl Story {
             more: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             inventory: inventory(),
             fleet: SimFleet::new(World::default(), Faults::default(), seed),
+            last: None,
             next_host: 1,
         };
         let managers = [1, 1, 3, 3, 3, 5][story.below(6)];
@@ -348,7 +353,15 @@ impl Story {
         let hosts = &self.inventory.hosts;
         let gathered = skep::gather::gather(&self.fleet, hosts, &procedure.probes(), &|_| {}).await;
         let all = hosts.iter().map(|host| host.name.clone()).collect();
-        procedure.plan(&self.inventory, &gathered, &all)
+        let mut plan = procedure.plan(&self.inventory, &gathered, &all);
+        if let Swarm::Up(up) = Swarm::see(&self.inventory, &gathered) {
+            self.last = Some(LastSeen::of(&up));
+        }
+        if let Some(last) = &self.last {
+            let refusal = guard::forgotten(&plan, &self.inventory, &gathered, last);
+            plan.refusals.extend(refusal);
+        }
+        plan
     }
 
     /// Carries a plan out under the lock. While it runs, another skep is refused; when it has ended,
@@ -456,6 +469,7 @@ impl Story {
             "it was removed from it",
             "of another swarm",
             "the inventory wants no manager there",
+            "a new one would be a second",
         ];
         let is_left = |why: &str| left_to_people.iter().any(|known| why.contains(known));
         let orphan = plan.refusals.iter().all(|refusal| is_left(&refusal.why));
@@ -498,7 +512,7 @@ fn inventory() -> Inventory {
     Inventory {
         cluster: "sim".to_owned(),
         path: "skep.toml".into(),
-        swarm: Swarm::default(),
+        swarm: inventory::Swarm::default(),
         lab: Lab {
             release: "bookworm".to_owned(),
             mirror: None,
