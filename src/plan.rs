@@ -99,6 +99,16 @@ impl Plan {
             .any(|outlook| *outlook == Outlook::Later)
     }
 
+    /// Lets its drains stop tasks that can run on no other node.
+    pub fn allow_downtime(&mut self) {
+        let steps = self.changes.iter_mut().flat_map(|it| &mut it.steps);
+        for step in steps {
+            if let Step::Docker(DockerCall::Drain { downtime, .. }) = step {
+                *downtime = true;
+            }
+        }
+    }
+
     /// How many swarms it makes.
     pub fn new_swarms(&self) -> usize {
         let is_init = |step: &Step| matches!(step, Step::Docker(DockerCall::SwarmInit { .. }));

@@ -6,6 +6,7 @@
 //! neither a member nor a stranger.
 
 mod last;
+mod placement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use crate::inventory::{Inventory, Role};
 use crate::known::Known;
 
 pub use last::{LastManager, LastSeen};
+pub use placement::may_run;
 
 /// What was gathered: facts by host name, or why there are none.
 pub type Gathered = BTreeMap<String, Result<HostFacts, String>>;

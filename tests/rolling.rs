@@ -166,6 +166,43 @@ fn an_upgrade_that_fails_stops_at_the_first() {
 }
 
 #[test]
+fn a_task_that_can_run_nowhere_else_stops_only_where_that_is_allowed() {
+    let inventory = inventory(3, 2, "");
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        fleet.with(|world| {
+            let service = SimService {
+                replicas: 1,
+                bound: Some("w1".to_owned()),
+                ..SimService::default()
+            };
+            world.services.insert("disk".to_owned(), service);
+            world.let_time_pass();
+        });
+        let upgrade = upgrade(None, "1");
+        let mut plan = plan(&fleet, &inventory, &upgrade).await;
+        let report = apply(&fleet, &plan).await;
+        let outcomes = report.outcomes.iter();
+        let failed = outcomes.filter(|(_, it)| matches!(it, Outcome::Failed { .. }));
+        let failed: Vec<&str> = failed.map(|(id, _)| id.0.as_str()).collect();
+        assert_eq!(failed, ["w1/docker.upgrade"]);
+        let runs = |world: &mut World| world.services["disk"].tasks[0].clone();
+        let before = fleet.with(runs);
+        assert_ne!(before, "", "it was not touched");
+        plan.allow_downtime();
+        let shown = plan.changes[0].steps.iter().map(Step::to_string);
+        assert!(
+            shown
+                .into_iter()
+                .any(|step| step.contains("nowhere else stop"))
+        );
+        assert!(apply(&fleet, &plan).await.is_done());
+        no_harm(&fleet);
+        assert_eq!(fleet.with(runs), before, "it works again");
+    });
+}
+
+#[test]
 fn an_engine_that_an_upgrade_left_down_is_mended_before_others_are_touched() {
     let inventory = inventory(3, 2, "");
     paused(async move {

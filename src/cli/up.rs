@@ -72,6 +72,7 @@ impl UpArgs {
             ("--prune", self.prune),
             ("--new-swarm", self.new_swarm),
             ("--skip-unreachable", self.skip_unreachable),
+            ("--allow-downtime", self.work.allow_downtime),
             ("--break-lock", self.work.break_lock),
         ];
         let flags = flags.into_iter().filter(|(_, given)| *given);
@@ -87,6 +88,10 @@ impl UpArgs {
 /// A refusal, a host that failed, an interruption; what happened has been shown by then.
 pub fn run(args: &UpArgs, global: &Global, printer: &Printer) -> Result<()> {
     let saved = args.plan.as_ref().map(read_saved).transpose()?;
+    if saved.is_some() && args.work.allow_downtime {
+        let error = Error::usage("a saved plan runs as it was shown, without `--allow-downtime`");
+        return Err(error.hint("`skep up --allow-downtime` plans anew."));
+    }
     block_on(async {
         let mut cluster = Cluster::open(global, args.on.as_deref(), printer).await?;
         wipe::allow(&mut cluster.inventory, args.wipe.as_deref())?;

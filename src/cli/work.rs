@@ -23,10 +23,15 @@ use super::{recover, reset, wipe};
 
 /// The options of every verb that changes something.
 #[derive(Debug, Clone, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct WorkArgs {
     /// Go ahead without asking
     #[arg(short, long)]
     pub yes: bool,
+
+    /// Let tasks stop that can run on no other node, until theirs works again
+    #[arg(long)]
+    pub allow_downtime: bool,
 
     /// Make a run that hangs let go of the cluster's lock; asks first
     #[arg(long)]
@@ -188,6 +193,10 @@ impl<'a> Work<'a> {
             plan = planning => plan?,
             () = self.stop.soft.cancelled() => return Err(interrupted()),
         };
+        let mut plan = plan;
+        if self.args.allow_downtime {
+            plan.allow_downtime();
+        }
         self.show(&plan);
         refuse(&plan)?;
         // What comes in a later round could not be in the file.

@@ -103,6 +103,49 @@ pub(crate) fn work_and_labels(world: &World) {
     assert_eq!(world.on("m1", availability), "active");
     world.on("m1", "docker service rm only >/dev/null");
 
+    // What is bound to a node stops only where that is allowed, and works again with it.
+    world.on(
+        "m1",
+        "docker service create --quiet --detach --no-resolve-image --name bound \
+           --constraint node.hostname==w1 --stop-grace-period 2s \
+           web:1 sh -c 'trap exit TERM; while :; do busybox sleep 1; done' >/dev/null",
+    );
+    let bound = "docker ps --quiet --filter name=bound | grep -q .";
+    world.until("w1", 60, bound);
+    world
+        .skep(FILE, &yes(&["drain", "w1"]))
+        .ends(1)
+        .says("no other node may run bound")
+        .says("--allow-downtime");
+    assert_eq!(world.on("m1", availability), "active");
+    assert!(world.try_on("w1", bound).0, "it was not touched");
+    world
+        .skep(FILE, &yes(&["drain", "w1", "--allow-downtime"]))
+        .ends(0);
+    assert!(!world.try_on("w1", bound).0);
+    world.skep(FILE, &yes(&["activate", "w1"])).ends(0);
+    world.until("w1", 60, bound);
+    world.on("m1", "docker service rm bound >/dev/null");
+
+    // One that wants a port of each node has no room elsewhere either, as the scheduler finds.
+    world.on(
+        "m1",
+        "docker service create --quiet --detach --no-resolve-image --name ports --replicas 5 \
+           --publish mode=host,target=80,published=9999 --stop-grace-period 2s \
+           web:1 sh -c 'trap exit TERM; while :; do busybox sleep 1; done' >/dev/null",
+    );
+    world.until("m1", 60, "docker service ls | grep -q 'ports .* 5/5'");
+    world
+        .skep(FILE, &yes(&["drain", "w1"]))
+        .ends(1)
+        .says("ports runs 4 of 5 tasks, and the others find no suitable node");
+    assert_eq!(world.on("m1", availability), "active");
+    world
+        .skep(FILE, &yes(&["drain", "w1", "--allow-downtime"]))
+        .ends(0);
+    world.skep(FILE, &yes(&["activate", "w1"])).ends(0);
+    world.on("m1", "docker service rm ports >/dev/null");
+
     world.skep(FILE, &yes(&["label", "w1", "disk=ssd"])).ends(0);
     assert_eq!(label_of(world, "w1", "disk"), "ssd");
     let text = fs::read_to_string(world.path(FILE)).unwrap();

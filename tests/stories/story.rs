@@ -25,6 +25,8 @@ pub(crate) struct Story {
     seed: u64,
     /// A second source of chance, so that the stories of a seed stay what they were when more can happen.
     more: u64,
+    /// A third one, for services that may run on one host only.
+    bonds: u64,
     inventory: Inventory,
     fleet: SimFleet,
     /// What the machine that skep runs on remembers.
@@ -39,6 +41,7 @@ impl Story {
             runs: 0,
             seed: seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1),
             more: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            bonds: seed.wrapping_mul(0xd134_2543_de82_ef95) | 1,
             inventory: inventory(),
             fleet: SimFleet::new(World::default(), Faults::default(), seed),
             last: None,
@@ -85,6 +88,11 @@ impl Story {
         below(&mut self.more, bound)
     }
 
+    /// The same, from the third source.
+    fn below_of_bonds(&mut self, bound: usize) -> usize {
+        below(&mut self.bonds, bound)
+    }
+
     fn add_host(&mut self, role: Role) -> String {
         let name = format!("h{}", self.next_host);
         let address = World::address(self.next_host);
@@ -99,6 +107,7 @@ impl Story {
             let replicas = 1 + self.below(3);
             let service = SimService {
                 replicas,
+                bound: self.a_bond(),
                 ..SimService::default()
             };
             self.fleet.with(|world| {
@@ -109,6 +118,13 @@ impl Story {
                 }
             });
         }
+    }
+
+    /// Of some services the tasks may run on one host only.
+    fn a_bond(&mut self) -> Option<String> {
+        let place = self.below_of_bonds(4 * self.inventory.hosts.len());
+        let host = self.inventory.hosts.get(place);
+        host.map(|host| host.name.clone())
     }
 
     fn any_host(&mut self) -> usize {
@@ -331,7 +347,7 @@ impl Story {
 
     /// Plans, and runs what is not refused, cut at some moment or to its end.
     async fn run(&mut self, procedure: &Procedure) -> Result<(), String> {
-        let plan = self.plan(procedure).await;
+        let mut plan = self.plan(procedure).await;
         self.log
             .push(format!("run {procedure:?}: {} changes", plan.changes.len()));
         for refusal in &plan.refusals {
@@ -339,6 +355,9 @@ impl Story {
                 .push(format!("  refused: {:?}: {}", refusal.host, refusal.why));
         }
         if plan.refusals.is_empty() {
+            if self.below_of_bonds(2) == 0 {
+                plan.allow_downtime();
+            }
             let cut = match self.below(3) {
                 0 => Duration::from_millis(u64::try_from(self.below(60_000)).unwrap()),
                 _ => Duration::from_secs(100_000),
@@ -438,10 +457,11 @@ impl Story {
         self.settle();
         let up = Procedure::Up { prune: true };
         for _ in 0..PATIENCE {
-            let plan = self.plan(&up).await;
+            let mut plan = self.plan(&up).await;
             if plan.is_empty() {
                 return self.is_as_wanted();
             }
+            plan.allow_downtime();
             self.log
                 .push(format!("converge: {} changes", plan.changes.len()));
             if !plan.refusals.is_empty() {

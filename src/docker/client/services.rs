@@ -24,6 +24,10 @@ pub struct ServiceTasks {
     pub updating: bool,
     /// What the engine says of an update that it gave up: it was paused, or taken back.
     pub gave_up: Option<String>,
+    /// Its placement constraints, such as `node.labels.disk==ssd`.
+    pub constraints: Vec<String>,
+    /// What the scheduler says of a task of it that it finds no node for.
+    pub homeless: Option<String>,
     /// How many of its tasks run and are to run on, by NodeID. A task of a node that is down is not
     /// counted: it is called running for a day, and is to end.
     pub running: BTreeMap<String, usize>,
@@ -51,6 +55,19 @@ struct ServiceSpec {
     name: String,
     mode: Mode,
     update_config: Option<UpdateConfig>,
+    task_template: TaskTemplate,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TaskTemplate {
+    placement: Option<Placement>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Placement {
+    constraints: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,7 +110,11 @@ struct Task {
 #[serde(rename_all = "PascalCase", default)]
 struct TaskStatus {
     state: String,
+    err: String,
 }
+
+/// How swarmkit's scheduler begins what it says of a task that no node may run.
+const NO_NODE: &str = "no suitable node";
 
 impl Docker {
     /// The services by ID, with the tasks that run. Only a manager can say.
@@ -104,10 +125,16 @@ impl Docker {
             .into_iter()
             .map(|service| (service.id.clone(), ServiceTasks::from(service)))
             .collect();
-        let runs = |task: &Task| task.status.state == "running" && task.desired_state == "running";
-        for task in tasks.into_iter().filter(runs) {
-            if let Some(service) = found.get_mut(&task.service) {
-                *service.running.entry(task.node).or_default() += 1;
+        for task in tasks.into_iter().filter(|it| it.desired_state == "running") {
+            let Some(service) = found.get_mut(&task.service) else {
+                continue;
+            };
+            match task.status.state.as_str() {
+                "running" => *service.running.entry(task.node).or_default() += 1,
+                "pending" if task.status.err.starts_with(NO_NODE) => {
+                    service.homeless = Some(task.status.err);
+                }
+                _ => {}
             }
         }
         Ok(found)
@@ -158,6 +185,13 @@ impl From<Service> for ServiceTasks {
                 "paused" | "rollback_paused" | "rollback_completed"
             )
             .then_some(update.message),
+            constraints: service
+                .spec
+                .task_template
+                .placement
+                .and_then(|placement| placement.constraints)
+                .unwrap_or_default(),
+            homeless: None,
             running: BTreeMap::new(),
         }
     }

@@ -106,9 +106,14 @@ pub(super) async fn call(
             managers,
             id,
             deadline,
+            downtime,
         } => {
-            let deadline = Duration::from_secs(u64::from(*deadline));
-            super::drain::drain(live, host, managers, id.as_deref(), deadline, output).await
+            let how = super::drain::How {
+                managers,
+                deadline: Duration::from_secs(u64::from(*deadline)),
+                downtime: *downtime,
+            };
+            super::drain::drain(live, host, id.as_deref(), how, output).await
         }
         DockerCall::SwarmLeave { id, force } => leave(&docker, id, *force).await,
         DockerCall::SwarmFence { id } => recover::fence(&docker, id).await,

@@ -145,8 +145,17 @@ impl World {
                 node.labels.retain(|label, _| !unlabel.contains(label));
                 Ok(())
             }
-            DockerCall::Drain { managers, id, .. } => {
+            DockerCall::Drain {
+                managers,
+                id,
+                downtime,
+                ..
+            } => {
                 let (cluster, id) = self.asked(name, managers, id.as_deref())?;
+                if !downtime && self.binds(&cluster, &id) {
+                    let why = "no other node may run its tasks";
+                    return Err(Fault::new(FaultKind::Refused, why));
+                }
                 self.node(&cluster, &id)?.availability = Availability::Drain;
                 self.place_tasks(&cluster);
                 Ok(())
@@ -295,16 +304,32 @@ impl World {
         if fit.is_empty() || !quorum {
             return;
         }
+        let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
+        let host = |id: &String| nodes.and_then(|nodes| nodes.get(id)).map(|node| &node.host);
         let mut turn = 0;
         for service in self.services.values_mut() {
+            let allows =
+                |id: &&String| service.bound.is_none() || service.bound.as_ref() == host(id);
+            let fit: Vec<&String> = fit.iter().filter(allows).collect();
             service.tasks.resize(service.replicas, String::new());
             for task in &mut service.tasks {
-                if !fit.contains(task) {
-                    task.clone_from(&fit[turn % fit.len()]);
+                if !fit.contains(&&*task) {
+                    *task = match fit.get(turn % fit.len().max(1)) {
+                        Some(id) => (*id).clone(),
+                        // It waits.
+                        None => String::new(),
+                    };
                     turn += 1;
                 }
             }
         }
+    }
+
+    /// Whether tasks run on the node that no other one may run.
+    fn binds(&self, cluster: &str, id: &str) -> bool {
+        let elsewhere = self.places(cluster).iter().any(|place| place != id);
+        let mut bound = self.services.values().filter(|it| it.bound.is_some());
+        elsewhere && bound.any(|service| service.tasks.iter().any(|task| task == id))
     }
 
     /// The nodes that may run tasks.

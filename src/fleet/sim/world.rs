@@ -178,6 +178,8 @@ pub struct SimService {
     pub tasks: Vec<String>,
     /// How many there should be.
     pub replicas: usize,
+    /// The only host on which they may run, by a placement constraint.
+    pub bound: Option<String>,
 }
 
 /// A node.

@@ -70,6 +70,8 @@ pub enum DockerCall {
         id: Option<String>,
         /// How long it may take, in seconds.
         deadline: u32,
+        /// Whether tasks that can run on no other node may stop.
+        downtime: bool,
     },
     /// Makes this host leave its swarm, if it still is this node.
     SwarmLeave {
@@ -238,13 +240,23 @@ impl fmt::Display for DockerCall {
                 what.extend(unlabel.iter().map(|label| format!(" no label {label}")));
                 f.write_str(&what.join(","))
             }
-            Self::Drain { id, deadline, .. } => {
+            Self::Drain {
+                id,
+                deadline,
+                downtime,
+                ..
+            } => {
                 let node = id
                     .as_ref()
                     .map_or("the node".to_owned(), |id| format!("node {id}"));
                 write!(
                     f,
-                    "drain {node} and wait up to {deadline} s until its tasks run elsewhere"
+                    "drain {node} and wait up to {deadline} s until its tasks run elsewhere{}",
+                    if *downtime {
+                        "; those that can run nowhere else stop"
+                    } else {
+                        ""
+                    }
                 )
             }
             Self::SwarmLeave { id, force } => {

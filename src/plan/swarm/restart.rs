@@ -211,6 +211,7 @@ pub(crate) fn drain(managers: &[String], id: Option<String>) -> Step {
         managers: managers.to_vec(),
         id,
         deadline: DRAIN_SECONDS,
+        downtime: false,
     })
 }
 
