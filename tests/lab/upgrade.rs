@@ -82,7 +82,8 @@ run = "docker version --format '{{.Server.Version}}' >>/run/hooked"
 "#;
 
 /// From 20.10 to 26.1, five engines one after the other, and not one request is lost. The managers
-/// start locked, and the first run is killed when a manager's engine is down for it.
+/// start locked. The first run finds itself cut off from the first worker while it upgrades it, and
+/// the second is killed when a manager's engine is down for it.
 pub(crate) fn upgraded(world: &World) {
     world.on("w1", "apt-mark hold docker.io");
     world.on("m1", "docker swarm update --autolock=true >/dev/null");
@@ -90,7 +91,14 @@ pub(crate) fn upgraded(world: &World) {
     fs::write(&file, fs::read_to_string(&file).unwrap() + HOOKS).unwrap();
     let asking = Asking::begin(world);
     let run = world.start("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
-    let first = manager_at_work(world);
+    let worker = one_at_work(world, 'w');
+    world.cut(worker);
+    let cut = run.end();
+    assert_eq!(cut.code, Some(1), "{cut:?}");
+    world.mend(worker);
+    told(&format!("  {worker} was cut off while it was upgraded"));
+    let run = world.start("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
+    let first = one_at_work(world, 'm');
     run.kill();
     told(&format!("  killed while {first} was upgraded"));
     let ran = world.skep("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
@@ -103,7 +111,7 @@ pub(crate) fn upgraded(world: &World) {
     for host in HOSTS {
         let version = world.on(host, "docker version --format '{{.Server.Version}}'");
         assert!(version.starts_with("26.1"), "{host}: {version}");
-        if host != first {
+        if host != first && host != worker {
             let hooked = world.on(host, "cat /run/hooked");
             assert_eq!(hooked, format!("20.10.24+dfsg1\n{version}"), "{host}");
         }
@@ -126,14 +134,14 @@ pub(crate) fn upgraded(world: &World) {
     world.skep("lab.toml", &["plan", "--exit-code"]).ends(0);
 }
 
-/// Waits until the packages of a manager are upgraded.
-fn manager_at_work(world: &World) -> &'static str {
+/// Waits until the packages of a host are upgraded whose name begins so.
+fn one_at_work(world: &World, initial: char) -> &'static str {
     let began = Instant::now();
     let works = |host: &&str| world.try_on(host, "grep -q '^upgrade ' /run/skep/step").0;
     loop {
         if let Some(host) = HOSTS
             .into_iter()
-            .filter(|it| it.starts_with('m'))
+            .filter(|it| it.starts_with(initial))
             .find(works)
         {
             return host;
@@ -141,7 +149,7 @@ fn manager_at_work(world: &World) -> &'static str {
         let waited = began.elapsed();
         assert!(
             waited < Duration::from_mins(5),
-            "no manager's turn has come"
+            "the turn of no {initial} has come"
         );
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -208,11 +208,13 @@ pub(crate) const TWENTY: [Tale; 20] = [
         ],
     },
     Tale {
-        name: "cut off while it is drained",
+        name: "cut off while it is drained, and while it gets work again",
         scenes: &[
             then(CutOff("w1", 1, "node drain w1 w2"), ""),
             then(Mend("w1"), ""),
             skep("node drain w1 w2", Done, "m1 m2 m3 / w1- w2- / 3"),
+            then(CutOff("w1", 1, "node activate w1 w2"), ""),
+            then(Mend("w1"), ""),
             skep("node activate w1 w2", Done, WHOLE),
         ],
     },
