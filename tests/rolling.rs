@@ -228,6 +228,32 @@ fn an_engine_that_an_upgrade_left_down_is_mended_before_others_are_touched() {
 }
 
 #[test]
+fn an_upgrade_that_was_cut_before_the_new_engine_ran_starts_it() {
+    let inventory = inventory(3, 2, "");
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let upgrade = upgrade(None, "1");
+        let first = plan(&fleet, &inventory, &upgrade).await;
+        // The packages are there; the connection was lost before their service was started.
+        fleet.set_faults(Faults {
+            engine_dies: 1000,
+            ..Faults::default()
+        });
+        assert!(!apply(&fleet, &first).await.is_done());
+        fleet.set_faults(Faults::default());
+        fleet.with(|world| assert!(!world.hosts["w1"].engine_runs));
+        let second = plan(&fleet, &inventory, &upgrade).await;
+        assert_eq!(waits(&second), ["w1 after "]);
+        assert!(apply(&fleet, &second).await.is_done());
+        let third = plan(&fleet, &inventory, &upgrade).await;
+        assert_eq!(third.changes.len(), 4);
+        assert!(apply(&fleet, &third).await.is_done());
+        no_harm(&fleet);
+        assert!(plan(&fleet, &inventory, &upgrade).await.is_empty());
+    });
+}
+
+#[test]
 fn what_an_upgrade_must_not_do_is_refused() {
     let one = inventory(3, 1, "");
     let pool = inventory(

@@ -8,7 +8,9 @@ use crate::facts::{HostFacts, Node};
 use crate::inventory::{Availability, Host, Inventory, Role};
 use crate::plan::swarm::leave::{self, mark_drained, set_availability, wait_spared};
 use crate::plan::swarm::wait_member;
-use crate::plan::{Change, ChangeId, Diff, DockerCall, Outlook, Plan, Refusal, Risk, Step};
+use crate::plan::{
+    Change, ChangeId, Diff, DockerCall, Outlook, Plan, Refusal, Risk, ServiceAction, Step,
+};
 use crate::resource::DRAINED_MARKER;
 use crate::swarm::{Gathered, Membership, Swarm, Up};
 
@@ -321,6 +323,13 @@ impl<'a> Roll<'a> {
                     new: Some("as before".to_owned()),
                 }];
                 let summary = "give the node back the work that was taken away".to_owned();
+                if !works {
+                    // A run that was cut between the new packages and their start.
+                    steps.push(Step::Service {
+                        unit: "docker.service".to_owned(),
+                        action: ServiceAction::EnableNow,
+                    });
+                }
                 if autolock && !works {
                     steps.push(unlock(&others));
                 }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::life::{self, is_healthy};
+use super::run::Running;
 use super::tell::told;
 use super::world::World;
 
@@ -90,15 +91,15 @@ pub(crate) fn upgraded(world: &World) {
     let file = world.path("lab.toml");
     fs::write(&file, fs::read_to_string(&file).unwrap() + HOOKS).unwrap();
     let asking = Asking::begin(world);
-    let run = world.start("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
-    let worker = one_at_work(world, 'w');
+    let mut run = world.start("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
+    let worker = one_at_work(world, &mut run, 'w');
     world.cut(worker);
     let cut = run.end();
     assert_eq!(cut.code, Some(1), "{cut:?}");
     world.mend(worker);
     told(&format!("  {worker} was cut off while it was upgraded"));
-    let run = world.start("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
-    let first = one_at_work(world, 'm');
+    let mut run = world.start("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
+    let first = one_at_work(world, &mut run, 'm');
     run.kill();
     told(&format!("  killed while {first} was upgraded"));
     let ran = world.skep("lab.toml", &["upgrade", "--to", "26.1", "--yes"]);
@@ -134,8 +135,8 @@ pub(crate) fn upgraded(world: &World) {
     world.skep("lab.toml", &["plan", "--exit-code"]).ends(0);
 }
 
-/// Waits until the packages of a host are upgraded whose name begins so.
-fn one_at_work(world: &World, initial: char) -> &'static str {
+/// Waits until `run` upgrades the packages of a host whose name begins so.
+fn one_at_work(world: &World, run: &mut Running, initial: char) -> &'static str {
     let began = Instant::now();
     let works = |host: &&str| world.try_on(host, "grep -q '^upgrade ' /run/skep/step").0;
     loop {
@@ -146,11 +147,8 @@ fn one_at_work(world: &World, initial: char) -> &'static str {
         {
             return host;
         }
-        let waited = began.elapsed();
-        assert!(
-            waited < Duration::from_mins(5),
-            "the turn of no {initial} has come"
-        );
+        let goes_on = run.runs() && began.elapsed() < Duration::from_mins(5);
+        assert!(goes_on, "the turn of no {initial} has come: {}", run.said());
         std::thread::sleep(Duration::from_millis(200));
     }
 }
