@@ -160,10 +160,10 @@ impl SshError {
     /// What to do about it: a sentence.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreachable { .. } => Some(
-                "Check that the machine is up, that its address is right and that port 22 is open."
-                    .to_owned(),
-            ),
+            Self::Unreachable { address, .. } => Some(format!(
+                "Check that the machine is up, that its address is right and that {} is open.",
+                port_of(address)
+            )),
             Self::Timeout { last, .. } => last
                 .as_ref()
                 .map(|last| format!("The last attempt said: {last}.")),
@@ -243,6 +243,13 @@ impl SshError {
     }
 }
 
+/// The port of `host:port`, for people. A bastion's may be without.
+fn port_of(address: &str) -> String {
+    let port = address.rsplit_once(':').map(|(_, port)| port);
+    let port = port.filter(|port| port.parse::<u16>().is_ok());
+    port.map_or_else(|| "its SSH port".to_owned(), |port| format!("port {port}"))
+}
+
 /// The command that takes the keys of `host` out of `file`.
 pub(super) fn forget_command(host: &str, file: &Path) -> String {
     format!(
@@ -278,5 +285,25 @@ fn auth_hint(locked: &[PathBuf], methods: &[String]) -> String {
                 methods.join(", ")
             }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_names_the_port_that_was_tried() {
+        let hint = |address: &str| {
+            let error = SshError::Unreachable {
+                address: address.to_owned(),
+                reason: "connection refused".to_owned(),
+            };
+            error.hint().unwrap_or_default()
+        };
+        assert!(hint("10.0.0.11:22").contains("port 22 is open"));
+        assert!(hint("10.0.0.11:2222").contains("port 2222 is open"));
+        assert!(hint("[2001:db8::1]:2222").contains("port 2222 is open"));
+        assert!(hint("2001:db8::zz").contains("its SSH port is open"));
     }
 }
