@@ -18,6 +18,7 @@ pub mod plan;
 pub mod reboot;
 pub mod recover;
 pub mod reset;
+pub mod rotate;
 pub mod run;
 pub mod schema;
 pub mod ssh;
@@ -151,6 +152,10 @@ pub enum Command {
     Recover(recover::RecoverArgs),
     /// Take the whole swarm apart
     Reset(reset::ResetArgs),
+    /// Make new join tokens, a new unlock key or a new certificate authority
+    Rotate(rotate::RotateArgs),
+    /// Save the key that managers want which were restarted under autolock
+    UnlockKey(rotate::UnlockKeyArgs),
     /// Run a command on hosts
     Exec(exec::ExecArgs),
     /// Open a shell on a host
@@ -257,6 +262,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Run(args) => run::run(&args, global, printer),
         Command::Recover(args) => recover::run(&args, global, printer),
         Command::Reset(args) => reset::run(&args, global, printer),
+        Command::Rotate(args) => rotate::run(&args, global, printer),
+        Command::UnlockKey(args) => rotate::unlock_key(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),
         Command::Docker(args) => docker::run(&args, global, printer),

@@ -66,6 +66,11 @@ pub enum Probe {
     Docker,
     /// How far the raft log of a manager got: [`HostFacts::raft`].
     Raft,
+    /// The certificates of a node of a swarm: [`HostFacts::certificates`]. Asked with
+    /// [`Probe::Docker`].
+    Certificates,
+    /// The digests of the swarm's secrets: [`HostFacts::secrets`]. Asked with [`Probe::Docker`].
+    SwarmSecrets,
     /// What is mounted on a folder, and whether the server behind it answers:
     /// [`HostFacts::mounts`].
     Mount {
@@ -141,6 +146,12 @@ pub struct HostFacts {
     pub leftovers: Known<Leftovers>,
     /// How far its raft log got; `Absent` where it has none, as on a worker.
     pub raft: Known<RaftLog>,
+    /// Its certificate and that of the swarm's authority; `Absent` on a host in no swarm.
+    pub certificates: Known<Certificates>,
+    /// The swarm's certificate authority; `Absent` on a host that is not a manager with quorum.
+    pub authority: Known<Authority>,
+    /// The digests of the swarm's secrets; `Absent` on a host that is not a manager.
+    pub secrets: Known<SwarmSecrets>,
     /// What is mounted, by folder.
     pub mounts: BTreeMap<String, Known<MountFacts>>,
     /// The names of the units under `/etc/systemd/system` that begin with [`UNIT_MARK`].
@@ -371,6 +382,51 @@ impl LocalSwarm {
     pub fn has_quorum(&self) -> bool {
         self.control && self.managers > 0 && self.error.is_empty()
     }
+}
+
+/// The certificate authority of a swarm (`/info .Swarm.Cluster.TLSInfo`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Authority {
+    /// The SHA-256 of the public key that certificates are issued with. It changes as soon as a
+    /// rotation begins.
+    pub issuer: String,
+    /// The SHA-256 of the root certificate that nodes trust. It changes when a rotation ends.
+    pub root: String,
+    /// Whether a rotation goes on (`RootRotationInProgress`).
+    pub rotating: bool,
+}
+
+/// The certificates that a node of a swarm has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Certificates {
+    /// Its own.
+    pub node: Certificate,
+    /// That of the authority that it trusts.
+    pub authority: Certificate,
+}
+
+/// The life of a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Certificate {
+    /// When it begins, in seconds since 1970.
+    pub begins: i64,
+    /// When it ends, in seconds since 1970.
+    pub ends: i64,
+}
+
+/// The secrets of a swarm, each by its SHA-256 in hexadecimal digits, which the host itself computes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SwarmSecrets {
+    /// The join token of workers.
+    pub worker_token: String,
+    /// The join token of managers.
+    pub manager_token: String,
+    /// The unlock key; `None` where autolock is off.
+    pub unlock_key: Option<String>,
 }
 
 /// A swarm's settings as a manager tells them (`/info .Swarm.Cluster`).

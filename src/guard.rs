@@ -4,6 +4,7 @@
 mod forgotten;
 mod raft;
 mod recover;
+mod rotate;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ pub fn check(
     refusals.extend(one_machine(plan, inventory, gathered));
     refusals.extend(dissolution(plan, inventory, gathered));
     refusals.extend(recover::check(plan, inventory, gathered, seen));
+    refusals.extend(rotate::check(plan, seen));
     if let Swarm::Up(up) = seen {
         refusals.extend(raft::check(plan, up));
         refusals.extend(identity(plan, gathered, up));

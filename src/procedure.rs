@@ -8,6 +8,7 @@ mod reboot;
 mod recover;
 mod reset;
 mod rolling;
+mod rotate;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,8 @@ pub use node::{NodeAct, NodeProcedure};
 pub use playbook::PlaybookRun;
 pub use recover::RecoverProcedure;
 pub use rolling::Unavailable;
+pub use rotate::{RotateProcedure, RotateWhat};
+pub(crate) use rotate::{key_note, old_key_file};
 
 /// A procedure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub enum Procedure {
         /// How long to wait after each node, in seconds.
         pause: u32,
     },
+    /// Make secrets of the swarm anew.
+    Rotate(RotateProcedure),
     /// Take the whole swarm apart.
     Reset,
     /// Go on from one manager where the quorum is lost for good.
@@ -75,6 +80,7 @@ impl Procedure {
     pub fn probes(&self) -> Vec<Probe> {
         match self {
             Self::Upgrade { .. } => upgrade::probes(),
+            Self::Rotate(_) => rotate::probes(),
             Self::Recover(_) => recover::probes(),
             _ => Vec::new(),
         }
@@ -90,6 +96,13 @@ impl Procedure {
         match self {
             Self::Playbook(run) => run.probes(inventory, gathered, selected),
             _ => BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of a plan that begins to run: what it replaces is not replaced again by this run.
+    pub fn remember(&mut self, plan: &Plan) {
+        if let Self::Rotate(rotate) = self {
+            rotate.remember(plan);
         }
     }
 
@@ -112,6 +125,9 @@ impl Procedure {
             Self::Up { prune } => plan::build_and_prune(inventory, gathered, selected, *prune),
             Self::Node(procedure) => guarded(inventory, gathered, |plan, seen| {
                 node::plan(plan, inventory, gathered, seen, procedure);
+            }),
+            Self::Rotate(procedure) => guarded(inventory, gathered, |plan, seen| {
+                rotate::plan(plan, inventory, gathered, seen, procedure);
             }),
             Self::Reset => guarded(inventory, gathered, |plan, seen| {
                 reset::plan(plan, inventory, gathered, seen);

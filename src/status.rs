@@ -1,5 +1,6 @@
 //! How a cluster is: the picture that `skep status` gives, put together from facts. Pure.
 
+mod certificates;
 mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use crate::plan::Plan;
 use crate::quorum::majority;
 use crate::swarm::{Down, Gathered, Membership, Swarm, Up};
 
+pub use certificates::{CertificateStatus, SavedBy, UnlockKeyStatus, probes};
 pub use storage::{FilesystemStatus, PoolStatus, StorageStatus};
 
 /// How a cluster is. Its JSON form is part of the command line's contract.
@@ -35,6 +37,12 @@ pub struct StatusReport {
     /// How full the storage is that the inventory gives to engines.
     #[serde(default)]
     pub storage: Vec<StorageStatus>,
+    /// When the certificates of the nodes end.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
+    /// The unlock key; `None` without autolock.
+    #[serde(default)]
+    pub unlock_key: Option<UnlockKeyStatus>,
     /// NFS servers that give hosts no answer.
     pub stale: Vec<StaleServer>,
     /// What deserves a look, for people.
@@ -186,6 +194,8 @@ impl StatusReport {
             evidence: Vec::new(),
             drift: Vec::new(),
             storage: Vec::new(),
+            certificates: Vec::new(),
+            unlock_key: None,
             stale: Vec::new(),
             warnings: Vec::new(),
         }

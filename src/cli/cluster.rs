@@ -106,7 +106,17 @@ impl Cluster {
         procedure: &Procedure,
         emit: &(dyn Fn(Event) + Send + Sync),
     ) -> (Gathered, Plan) {
-        let more = procedure.probes();
+        self.plan_and(procedure, &[], emit).await
+    }
+
+    /// The same, with more questions in the same round trip.
+    pub async fn plan_and(
+        &self,
+        procedure: &Procedure,
+        more: &[Probe],
+        emit: &(dyn Fn(Event) + Send + Sync),
+    ) -> (Gathered, Plan) {
+        let more = [&procedure.probes(), more].concat();
         let hosts = &self.inventory.hosts;
         let mut gathered = gather(self.live.as_ref(), hosts, &more, emit).await;
         self.ask_again(&mut gathered, &more).await;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 use crate::procedure::Procedure;
-use crate::status::{StatusReport, SwarmState};
+use crate::status::{StatusReport, SwarmState, probes};
 use crate::swarm::Swarm;
 use crate::ui::follow::Format;
 use crate::ui::{Printer, interrupt, text};
@@ -68,15 +69,16 @@ pub fn run(args: &StatusArgs, global: &Global, printer: &Printer) -> Result<()> 
 async fn look(cluster: &Cluster, printer: &Printer) -> Result<StatusReport> {
     let mut follow = Follow::new(printer, Format::Human, None);
     let (gathered, plan) = follow
-        .during(async |it: &Emit| cluster.plan(&Procedure::UP, &|event| it.emit(event)).await)
+        .during(async |it: &Emit| {
+            let emit = |event| it.emit(event);
+            cluster.plan_and(&Procedure::UP, &probes(), &emit).await
+        })
         .await?;
     let swarm = Swarm::see(&cluster.inventory, &gathered);
-    Ok(StatusReport::new(
-        &cluster.inventory,
-        &gathered,
-        &swarm,
-        Some(&plan),
-    ))
+    let inventory = &cluster.inventory;
+    let mut report = StatusReport::new(inventory, &gathered, &swarm, Some(&plan));
+    report.add_certificates(inventory, &gathered, &swarm, Timestamp::now());
+    Ok(report)
 }
 
 fn show(report: &StatusReport, args: &StatusArgs, printer: &Printer) -> Result<()> {

@@ -213,6 +213,7 @@ impl<'a> Work<'a> {
         self.confirm(&plan, made)?;
         wipe::forget(&mut self.cluster.inventory);
         self.audit.began(&self.cluster.live, lock, &plan).await;
+        self.procedure.remember(&plan);
         let ran = self.execute(&plan, Some(lock)).await?;
         self.procedure.done(&ran);
         self.audit.ran(ran);

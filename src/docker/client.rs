@@ -1,5 +1,6 @@
 //! The calls, typed.
 
+pub(super) mod rotate;
 pub(super) mod services;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -226,23 +227,6 @@ impl Docker {
             docker.init_swarm(request).await
         });
         made.await.map(drop)
-    }
-
-    /// Makes new join tokens for managers and workers.
-    pub async fn rotate_tokens(&self) -> Result<(), DockerError> {
-        let swarm = self.swarm().await?;
-        let spec = swarm
-            .spec
-            .ok_or_else(|| DockerError::Unreadable("the swarm has no spec".to_owned()))?;
-        let options = UpdateSwarmOptionsBuilder::new()
-            .version(version_of(swarm.version)?)
-            .rotate_manager_token(true)
-            .rotate_worker_token(true)
-            .build();
-        self.bollard(DEADLINE, async |docker| {
-            docker.update_swarm(spec, options).await
-        })
-        .await
     }
 
     /// Joins a swarm. [`DockerError::JoinPending`] and [`DockerError::NoAnswer`] are no failures

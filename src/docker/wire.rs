@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::facts::{self, Engine, LocalSwarm, ManagerStatus, SwarmSettings};
+use super::client::rotate::digest;
+use crate::facts::{self, Authority, Engine, LocalSwarm, ManagerStatus, SwarmSettings};
 use crate::inventory::{Availability, Role};
 use crate::known::Known;
 
@@ -65,6 +66,16 @@ struct Cluster {
     default_addr_pool: Vec<ipnet::IpNet>,
     subnet_size: u8,
     data_path_port: u16,
+    root_rotation_in_progress: bool,
+    #[serde(rename = "TLSInfo")]
+    tls_info: TlsInfo,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TlsInfo {
+    trust_root: String,
+    cert_issuer_public_key: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -218,6 +229,12 @@ impl Info {
         })
     }
 
+    /// The swarm's certificate authority; `Absent` where it does not manage one.
+    pub fn authority(&self) -> Known<Authority> {
+        let cluster = self.swarm.cluster.as_ref().filter(|c| !c.id.is_empty());
+        cluster.map_or(Known::Absent, |cluster| Known::Value(cluster.authority()))
+    }
+
     /// Whether the engine can be asked for `/nodes`; else what is known of them without asking.
     pub fn nodes_to_ask(&self) -> Result<(), Known<Vec<facts::Node>>> {
         let swarm = &self.swarm;
@@ -239,6 +256,14 @@ impl Info {
 }
 
 impl Cluster {
+    fn authority(&self) -> Authority {
+        Authority {
+            issuer: digest(&self.tls_info.cert_issuer_public_key),
+            root: digest(&self.tls_info.trust_root),
+            rotating: self.root_rotation_in_progress,
+        }
+    }
+
     fn settings(&self) -> SwarmSettings {
         SwarmSettings {
             default_addr_pool: self.default_addr_pool.clone(),

@@ -3,6 +3,7 @@
 mod docker;
 mod mounts;
 mod raft;
+mod secrets;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,12 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
                 });
                 facts.tests.insert(text.clone(), ended(answer));
                 tests += 1;
+            }
+            Probe::Certificates => {
+                facts.certificates = answers.read("certificates", self::secrets::certificates);
+            }
+            Probe::SwarmSecrets => {
+                facts.secrets = answers.read("secrets", self::secrets::secrets);
             }
             Probe::Raft => facts.raft = answers.read("raft", self::raft::raft),
             Probe::MountUnits => facts.mount_units = self::mounts::units(&answers),

@@ -25,6 +25,9 @@ const PRELUDE: &str = include_str!("prelude.sh");
 /// The Docker section, which runs beside the others because a hung daemon makes it slow.
 const DOCKER: &str = include_str!("docker.sh");
 
+/// What follows it: the certificates of a node, the digests of a swarm's secrets.
+const SECRETS: &str = include_str!("secrets.sh");
+
 /// How mounts are asked, beside everything else, because a dead server makes it slow.
 const MOUNTS: &str = include_str!("mounts.sh");
 
@@ -40,6 +43,11 @@ pub fn script(probes: &Probes, nonce: &str) -> String {
         body.push_str(&section);
     }
     let docker = probes.contains(&Probe::Docker);
+    let more = probes.iter().filter_map(|probe| match probe {
+        Probe::Certificates => Some("certificates_section"),
+        Probe::SwarmSecrets => Some("secrets_section"),
+        _ => None,
+    });
     let nonce = frame::clean(nonce);
     let mut out = String::with_capacity(body.len() + PRELUDE.len() + DOCKER.len());
     out.push_str("skep_facts() {\n");
@@ -47,10 +55,18 @@ pub fn script(probes: &Probes, nonce: &str) -> String {
     out.push_str(PRELUDE);
     if docker {
         out.push_str(DOCKER);
+        let mut asks = "docker_section".to_owned();
+        if more.clone().next().is_some() {
+            out.push_str(SECRETS);
+            asks.extend(more.map(|section| format!("; {section}")));
+        }
         out.push_str("{\n");
         out.push_str(&body);
         out.push_str(LEFTOVERS);
-        out.push_str("} &\nanswer=$(docker_section)\nwait\nprintf '%s\\n' \"$answer\"\n");
+        let _ = writeln!(
+            out,
+            "}} &\nanswer=$({asks})\nwait\nprintf '%s\\n' \"$answer\""
+        );
     } else {
         out.push_str(&body);
     }
@@ -89,7 +105,7 @@ fn sections(probes: &Probes) -> Vec<String> {
             Probe::Sysctl(name) => sysctls.push(sysctl_path(name)),
             Probe::Module(name) => modules.push(name.replace('-', "_")),
             Probe::Raft => sections.push(RAFT.to_owned()),
-            Probe::Docker => {}
+            Probe::Docker | Probe::Certificates | Probe::SwarmSecrets => {}
             Probe::MountUnits => sections.push(mount_units()),
             Probe::User(name) => {
                 sections.push(

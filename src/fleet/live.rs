@@ -4,23 +4,25 @@
 mod audit;
 mod drain;
 mod hook;
+pub mod keyfile;
 mod lock;
 mod ports;
 mod rebalance;
 mod reboot;
 mod recover;
 mod remote;
+mod rotate;
 mod swarm;
 mod target;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
 use crate::facts::{self, HostFacts, Probes};
@@ -52,6 +54,8 @@ pub struct Live {
     token: OnceLock<Token>,
     /// The secrets that files of playbooks hold.
     of_playbook: OnceLock<Secrets>,
+    /// The unlock key that is to be printed when all is done.
+    brought_key: Mutex<Option<SecretString>>,
 }
 
 impl Live {
@@ -74,6 +78,7 @@ impl Live {
             inventory: inventory.path.clone(),
             token: OnceLock::new(),
             of_playbook: OnceLock::new(),
+            brought_key: Mutex::new(None),
         }
     }
 
@@ -237,6 +242,7 @@ impl Fleet for Live {
         Box::pin(async move {
             match step {
                 Step::Docker(call) => swarm::call(self, host, call, output).await,
+                Step::Rotate(call) => rotate::call(self, host, step, call, output).await,
                 Step::Wait {
                     condition,
                     deadline,

@@ -10,6 +10,7 @@ mod member;
 mod nfs;
 mod outside;
 mod recover;
+mod rotate;
 mod storage;
 mod world;
 
@@ -27,6 +28,7 @@ use world::Mishap;
 
 pub use host::SimTasks;
 pub use lock::SimLock;
+pub use rotate::{SimKeys, SimSecrets};
 pub use storage::{SimDisk, SimStorage};
 pub use world::{SimCluster, SimHook, SimHost, SimNode, SimService, World};
 

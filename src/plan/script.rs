@@ -94,6 +94,7 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::Storage(call) => storage::body(call),
         Step::Host(call) => host::body(call)?,
         Step::Docker(_)
+        | Step::Rotate(_)
         | Step::Wait { .. }
         | Step::Lab(_)
         | Step::Upload { .. }

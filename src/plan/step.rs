@@ -1,6 +1,7 @@
 //! The steps that changes are made of: data, so that they can be shown, saved, compared and run.
 
 mod host;
+mod rotate;
 mod storage;
 mod swarm;
 
@@ -14,6 +15,7 @@ use super::hook::HookStep;
 use super::nfs::NfsStep;
 
 pub use host::HostCall;
+pub use rotate::{KEY_NOTE, KeyNote, KeyTo, RotateCall, WhichKey};
 pub(crate) use storage::bytes;
 pub use storage::{DeviceId, StorageCall};
 pub(crate) use swarm::availability_name;
@@ -125,6 +127,8 @@ pub enum Step {
     Storage(StorageCall),
     /// Calls the Docker Engine.
     Docker(DockerCall),
+    /// Does something to the secrets of a swarm.
+    Rotate(RotateCall),
     /// Waits until something is so.
     Wait {
         /// What to wait for.
@@ -250,6 +254,7 @@ impl fmt::Display for Step {
             },
             Self::Storage(call) => call.fmt(f),
             Self::Docker(call) => call.fmt(f),
+            Self::Rotate(call) => call.fmt(f),
             Self::Wait {
                 condition,
                 deadline,

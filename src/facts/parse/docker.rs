@@ -24,6 +24,7 @@ pub(super) fn docker(answers: &Answers<'_>, facts: &mut HostFacts) {
     let unknown = |why: String, facts: &mut HostFacts| {
         facts.engine = Known::Unknown(why.clone());
         facts.swarm = Known::Unknown(why.clone());
+        facts.authority = Known::Unknown(why.clone());
         facts.nodes = Known::Unknown(why);
     };
     let section = match answers.0.get("engine") {
@@ -37,11 +38,13 @@ pub(super) fn docker(answers: &Answers<'_>, facts: &mut HostFacts) {
             };
             if none && section.status == 13 {
                 facts.swarm = Known::Absent;
+                facts.authority = Known::Absent;
                 facts.nodes = Known::Absent;
                 return;
             }
             let why = format!("the engine is stopped ({})", section.text().trim());
             facts.swarm = Known::Unknown(why.clone());
+            facts.authority = Known::Unknown(why.clone());
             facts.nodes = Known::Unknown(why);
             return;
         }
@@ -66,6 +69,7 @@ pub(super) fn docker(answers: &Answers<'_>, facts: &mut HostFacts) {
             Err(Known::Absent) => {
                 facts.engine = Known::Absent;
                 facts.swarm = Known::Absent;
+                facts.authority = Known::Absent;
                 facts.nodes = Known::Absent;
                 return;
             }
@@ -82,6 +86,7 @@ pub(super) fn docker(answers: &Answers<'_>, facts: &mut HostFacts) {
     };
     facts.engine = Known::Value(info.engine());
     facts.swarm = info.local_swarm();
+    facts.authority = info.authority();
     facts.nodes = match info.nodes_to_ask() {
         Ok(()) => match answers.section("nodes") {
             Ok(section) => match wire::reply::<Vec<wire::Node>>(&section.text()) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 
-use crate::docker::{Docker, DockerError, NodeChange, SwarmChange, SwarmInit, SwarmJoin};
+use crate::docker::{Docker, DockerError, NodeChange, Rotation, SwarmChange, SwarmInit, SwarmJoin};
 use crate::facts::{LocalSwarm, Node};
 use crate::fleet::{Fault, FaultKind};
 use crate::inventory::Role;
@@ -19,6 +19,13 @@ use super::{Live, recover};
 
 /// The port of managers; Docker's own and fixed.
 const MANAGER_PORT: u16 = 2377;
+
+/// New join tokens for all.
+const TOKENS: Rotation = Rotation {
+    worker_token: true,
+    manager_token: true,
+    unlock_key: false,
+};
 
 /// How often a join is begun that the engine gives up, and the pause before it is begun again: an
 /// election is over in a few seconds.
@@ -123,7 +130,10 @@ pub(super) async fn call(
             data_path,
             autolock,
         } => recover::force(&docker, id, advertise, data_path.as_deref(), *autolock).await,
-        DockerCall::RotateTokens => docker.rotate_tokens().await.map_err(|error| fault(&error)),
+        DockerCall::RotateTokens => {
+            let made = docker.rotate(TOKENS).await;
+            made.map_err(|error| fault(&error))
+        }
         DockerCall::NodeRemove {
             managers,
             id,

@@ -107,6 +107,8 @@ impl World {
                 facts.modules.insert(module.clone(), Known::Value(loaded));
             }
             Probe::Docker => self.docker_facts(host, facts),
+            Probe::Certificates => facts.certificates = super::rotate::certificates(host),
+            Probe::SwarmSecrets => facts.secrets = self.secrets(host),
             Probe::Raft => {
                 facts.raft = host.raft_index.map_or(Known::Absent, |index| {
                     Known::Value(RaftLog {
@@ -204,9 +206,14 @@ impl World {
             },
             nodes: 0,
             cluster_id: managed.then(|| cluster.clone()),
-            settings: managed.then(SwarmSettings::default),
+            settings: managed.then(|| SwarmSettings {
+                autolock: swarm.secrets.unlock_key.is_some(),
+                ..SwarmSettings::default()
+            }),
             remote_managers: self.remote_managers(cluster),
         });
+        let authority = self.authority(cluster).filter(|_| managed);
+        facts.authority = authority.map_or(Known::Absent, Known::Value);
         facts.nodes = match (control, quorum) {
             (false, _) => Known::Absent,
             (true, false) => Known::Unknown(error.to_owned()),

@@ -168,6 +168,8 @@ impl World {
                 let cluster = self.manager_of(&[name.to_owned()], Some(&own))?;
                 if let Some(swarm) = self.clusters.get_mut(&cluster) {
                     swarm.tokens += 1;
+                    swarm.secrets.worker_token += 1;
+                    swarm.secrets.manager_token += 1;
                 }
                 Ok(())
             }
@@ -216,7 +218,11 @@ impl World {
     }
 
     /// A swarm with quorum that one of `managers` manages.
-    fn manager_of(&self, managers: &[String], wanted: Option<&str>) -> Result<String, Fault> {
+    pub(super) fn manager_of(
+        &self,
+        managers: &[String],
+        wanted: Option<&str>,
+    ) -> Result<String, Fault> {
         for manager in managers {
             let Some(host) = self.hosts.get(manager) else {
                 continue;
@@ -448,6 +454,8 @@ impl World {
                 availability: Availability::Active,
                 labels: BTreeMap::new(),
             };
+            let authority = swarm.secrets.authority;
+            swarm.secrets.certificates.insert(id.clone(), authority);
             swarm.nodes.insert(id, node);
         }
     }

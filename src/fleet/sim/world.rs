@@ -9,6 +9,7 @@ use crate::plan::{DockerCall, HookStep, ServiceAction, Step};
 use crate::quorum::{majority, may_spare};
 
 use super::host::SimTasks;
+use super::rotate::{SimKeys, SimSecrets};
 use super::storage::SimStorage;
 
 /// Everything there is.
@@ -34,6 +35,8 @@ pub struct World {
     pub hooks: Vec<SimHook>,
     /// The hooks that fail: host and moment, such as `("w1", "before-drain")`.
     pub failing_hooks: BTreeSet<(String, String)>,
+    /// The unlock keys that were brought to this machine.
+    pub keys: SimKeys,
     next_id: u64,
 }
 
@@ -167,6 +170,8 @@ pub struct SimCluster {
     pub leader: String,
     /// How often its join tokens were made anew.
     pub tokens: u32,
+    /// Its secrets.
+    pub secrets: SimSecrets,
     /// The raft index of the manager that it was forced from, where it was.
     pub forced_at: Option<u64>,
 }
@@ -439,6 +444,7 @@ impl World {
             | Step::Lab(_) => {}
             Step::Storage(call) => return super::storage::step(host, call),
             Step::Docker(call) => return self.docker(name, call, mishap),
+            Step::Rotate(call) => return self.rotate(name, call),
             Step::Wait { condition, .. } => return self.wait(name, condition),
         }
         Ok(())

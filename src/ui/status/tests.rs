@@ -35,6 +35,8 @@ fn well() -> StatusReport {
         unreachable: Vec::new(),
         evidence: Vec::new(),
         storage: Vec::new(),
+        certificates: Vec::new(),
+        unlock_key: None,
         drift: Vec::new(),
         stale: Vec::new(),
         warnings: Vec::new(),
