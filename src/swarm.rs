@@ -281,7 +281,9 @@ fn down(inventory: &Inventory, gathered: &Gathered) -> Swarm {
 fn describe(swarm: &LocalSwarm) -> String {
     match swarm.state.as_str() {
         "locked" => "it is a manager whose state is locked: it needs the unlock key".to_owned(),
-        "pending" => "it is joining a swarm".to_owned(),
+        "pending" if !swarm.control && swarm.node_id.is_empty() => {
+            "it is joining a swarm".to_owned()
+        }
         _ if swarm.control => {
             let error = if swarm.error.is_empty() {
                 "it does not list the nodes"

@@ -18,6 +18,8 @@ mod nodes;
 mod playbook;
 #[path = "lab/recover.rs"]
 mod recover;
+#[path = "lab/rotate.rs"]
+mod rotate;
 #[path = "lab/run.rs"]
 mod run;
 #[path = "twins/tale.rs"]
@@ -143,6 +145,9 @@ fn a_lost_quorum_is_recovered() {
             ("a service and a secret", recover::begin),
             ("what must not be done", recover::refused),
             ("two of three managers destroyed", recover::recovered),
+            ("new join tokens", rotate::tokens),
+            ("the unlock key saved and made anew", rotate::unlock_key),
+            ("a new certificate authority", rotate::authority),
             ("two of three managers away", recover::lost),
         ],
     );

@@ -296,6 +296,8 @@ fn the_manager_that_got_farthest_survives_and_the_others_leave_first() {
         assert_eq!(
             order,
             [
+                "m1/swarm.copy",
+                "m2/swarm.copy",
                 "m1/swarm.fence",
                 "m2/swarm.force",
                 "w1/swarm.return",
@@ -313,8 +315,24 @@ fn the_manager_that_got_farthest_survives_and_the_others_leave_first() {
                 .iter()
                 .any(|it| it.contains("m1 is not the one that got farthest"))
         );
+        // Nobody forgets anything before all that is known is kept.
+        let copies = &best.changes[..2];
+        for change in &best.changes[2..4] {
+            let mut needs = copies.iter().map(|copy| &copy.id);
+            assert!(needs.all(|copy| change.needs.contains(copy)), "{change:?}");
+        }
+        let without = plan(RecoverProcedure {
+            no_copy: true,
+            ..recover(&lost)
+        })
+        .await;
+        assert_eq!(without.changes[0].id.0, "m1/swarm.fence");
+        assert!(without.warnings.iter().any(|it| it.contains("--no-copy")));
         assert!(rounds(&fleet, &inventory, &recover(&lost)).await);
         fleet.with(|world| {
+            assert_eq!(world.hosts["m1"].recovery.copies.len(), 1);
+            assert_eq!(world.hosts["m1"].recovery.copies[0].1, 10);
+            assert_eq!(world.hosts["m2"].recovery.copies[0].1, 11);
             let forced = world.clusters.values().filter_map(|it| it.forced_at);
             assert_eq!(forced.collect::<Vec<_>>(), [11]);
         });
@@ -363,6 +381,89 @@ fn a_lost_manager_that_comes_back_does_no_harm() {
         let up = plan(&fleet, &inventory, &Procedure::UP).await;
         assert!(why(&up).contains("docker swarm leave"), "{}", why(&up));
         is_whole(&fleet, 3, 4);
+    });
+}
+
+/// The engine of a manager that was started without quorum says that its place is pending: it lives all
+/// the same, and so does one whose copy was made by a run that was killed right after.
+#[test]
+fn a_manager_that_was_started_without_quorum_lives() {
+    let inventory = inventory(3, 1);
+    let lost = ["m2", "m3"];
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        off(&fleet, &lost);
+        fleet.with(|world| world.hosts.get_mut("m1").unwrap().recovery.waits = true);
+        let first = plan(&fleet, &inventory, &Procedure::Recover(recover(&lost))).await;
+        assert_eq!(first.refusals, []);
+        assert!(rounds(&fleet, &inventory, &recover(&lost)).await);
+        is_whole(&fleet, 1, 2);
+    });
+}
+
+#[test]
+fn a_copy_that_cannot_be_kept_stops_all_that_comes_after_it() {
+    let inventory = inventory(5, 1);
+    let lost = ["m3", "m4", "m5"];
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        off(&fleet, &lost);
+        index(&fleet, "m1", 10);
+        index(&fleet, "m2", 11);
+        let procedure = Procedure::Recover(recover(&lost));
+        let mut first = plan(&fleet, &inventory, &procedure).await;
+        // As where there is no room.
+        let Step::CopySwarmState { id } = &mut first.changes[1].steps[0] else {
+            panic!("{first:#?}")
+        };
+        *id = "another".to_owned();
+        assert!(!apply(&fleet, &first).await);
+        fleet.with(|world| {
+            assert!(world.hosts["m1"].member.is_some());
+            assert!(world.clusters.values().all(|it| it.forced_at.is_none()));
+        });
+        assert!(rounds(&fleet, &inventory, &recover(&lost)).await);
+        is_whole(&fleet, 2, 3);
+    });
+}
+
+/// A worker that knows only managers that are gone waits for ever: it leaves and joins again.
+#[test]
+fn a_worker_that_knows_only_lost_managers_joins_again() {
+    let inventory = inventory(3, 2);
+    let lost = ["m2", "m3"];
+    paused(async move {
+        let mut kills = 0;
+        for left in 0.. {
+            let fleet = swarm(&inventory).await;
+            off(&fleet, &lost);
+            let knows_not = Some("m1".to_owned());
+            fleet.with(|world| world.hosts.get_mut("w2").unwrap().recovery.knows_not = knows_not);
+            let first = plan(&fleet, &inventory, &Procedure::Recover(recover(&lost))).await;
+            let told = first.warnings.join("\n");
+            assert!(told.contains("w2 knows nothing of m1"), "{told}");
+            let waits = |host: &str| {
+                let id = format!("{host}/swarm.return");
+                first.changes.iter().any(|change| change.id.0 == id)
+            };
+            assert!(waits("w1") && !waits("w2"));
+            let dies = Dies {
+                fleet: &fleet,
+                left: AtomicUsize::new(left),
+            };
+            let ended = rounds(&dies, &inventory, &recover(&lost)).await;
+            if !ended {
+                assert!(rounds(&fleet, &inventory, &recover(&lost)).await);
+            }
+            is_whole(&fleet, 1, 3);
+            let up = plan(&fleet, &inventory, &Procedure::UP).await;
+            assert!(up.changes.is_empty(), "{up:#?}");
+            if ended {
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills > 10, "{kills}");
     });
 }
 
@@ -442,7 +543,12 @@ fn the_guard_knows_what_a_recovery_must_not_do() {
         index(&fleet, "m1", 10);
         index(&fleet, "m2", 11);
         let gathered = gathered(&fleet, &inventory, &procedure).await;
-        let good = procedure.plan(&inventory, &gathered, &BTreeSet::new());
+        let mut good = procedure.plan(&inventory, &gathered, &BTreeSet::new());
+        // Those that keep copies are no business of this guard's.
+        good.changes.drain(..2);
+        for change in &mut good.changes {
+            change.needs.retain(|id| !id.0.ends_with("swarm.copy"));
+        }
         let check = |plan: &Plan, gathered: &Gathered| {
             let seen = Swarm::see(&inventory, gathered);
             let refusals = guard::check(plan, &inventory, gathered, &seen);

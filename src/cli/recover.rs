@@ -34,6 +34,10 @@ pub struct RecoverArgs {
     #[arg(long, value_name = "NAME")]
     pub from: Option<String>,
 
+    /// Keep no copies of what the managers know, where there is no room or an engine does not stop
+    #[arg(long)]
+    pub no_copy: bool,
+
     /// The cluster's name, to go ahead without being asked for it
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
@@ -55,6 +59,7 @@ pub fn run(args: &RecoverArgs, global: &Global, printer: &Printer) -> Result<()>
         let procedure = Procedure::Recover(RecoverProcedure {
             lost: args.lost.iter().cloned().collect(),
             from: args.from.clone(),
+            no_copy: args.no_copy,
             begun: false,
         });
         let mut work = Work::begin(cluster, procedure, "recover", &args.work, printer)?;

@@ -28,6 +28,7 @@ use world::Mishap;
 
 pub use host::SimTasks;
 pub use lock::SimLock;
+pub use recover::SimRecovery;
 pub use rotate::{SimKeys, SimSecrets};
 pub use storage::{SimDisk, SimStorage};
 pub use world::{SimCluster, SimHook, SimHost, SimNode, SimService, World};

@@ -7,6 +7,7 @@
 mod engine;
 mod host;
 mod nfs;
+mod recover;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -91,6 +92,7 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::SettleRestart => (engine::settle(), 30),
         Step::Service { unit, action } => (service(unit, *action), 240),
         Step::Nfs(step) => nfs::body(step),
+        Step::CopySwarmState { id } => recover::copy(id),
         Step::Storage(call) => storage::body(call),
         Step::Host(call) => host::body(call)?,
         Step::Docker(_)
@@ -178,7 +180,10 @@ pub fn explain(step: &Step, status: u8, stderr: &str) -> Option<String> {
             .to_owned(),
         _ => match (step, nfs::explain(status)) {
             (Step::Nfs(_), Some(hint)) => hint.to_owned(),
-            _ => return explain_text(step, stderr),
+            _ => match (step, recover::explain(status)) {
+                (Step::CopySwarmState { .. }, Some(hint)) => hint.to_owned(),
+                _ => return explain_text(step, stderr),
+            },
         },
     };
     Some(hint)

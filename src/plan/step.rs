@@ -123,6 +123,12 @@ pub enum Step {
         /// What to do.
         action: ServiceAction,
     },
+    /// Keeps a copy of what a manager knows of its swarm, beside it in the engine's data root, with the
+    /// engine stopped for as long as that takes. Nothing is ever deleted there.
+    CopySwarmState {
+        /// The NodeID that it must have.
+        id: String,
+    },
     /// Does something to a disk or to LVM.
     Storage(StorageCall),
     /// Calls the Docker Engine.
@@ -252,6 +258,10 @@ impl fmt::Display for Step {
                 ServiceAction::Restart => write!(f, "restart {unit}"),
                 ServiceAction::Stop => write!(f, "stop {unit}"),
             },
+            Self::CopySwarmState { id } => write!(
+                f,
+                "stop the engine, copy what manager {id} knows aside, and start the engine"
+            ),
             Self::Storage(call) => call.fmt(f),
             Self::Docker(call) => call.fmt(f),
             Self::Rotate(call) => call.fmt(f),

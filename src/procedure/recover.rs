@@ -6,7 +6,9 @@
 //! forced. Second: the rows of the former managers are taken off the list, and the join tokens, which
 //! a lost machine may still know, are made anew. Third: `skep up`.
 
+mod copies;
 mod diagnose;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +39,8 @@ pub struct RecoverProcedure {
     pub lost: BTreeSet<String>,
     /// The manager to go on from; else the one whose raft log got farthest.
     pub from: Option<String>,
+    /// Whether no copies are kept of what the managers that live know.
+    pub no_copy: bool,
     /// Whether a plan of this very run was carried out: then quorum is no reason to refuse.
     pub begun: bool,
 }
@@ -147,7 +151,16 @@ fn force(
         return;
     }
     let name = survivor.host.name.as_str();
-    let mut fences = BTreeSet::new();
+    let copies = if recover.no_copy {
+        plan.warnings.push(
+            "no copies are kept, by `--no-copy`: what the other managers know is lost for ever"
+                .to_owned(),
+        );
+        BTreeSet::new()
+    } else {
+        copies::keep(plan, gathered, &found)
+    };
+    let mut fences = copies.clone();
     for other in found.living.iter().filter(|it| it.host.name != name) {
         let id = other.local.node_id.clone();
         let diff = Diff::Value {
@@ -155,13 +168,15 @@ fn force(
             old: Some(format!("manager without quorum, node {id}")),
             new: None,
         };
-        let fence = change(
+        let mut fence = change(
             &other.host.name,
             "swarm.fence",
             "forget the old swarm, so that it cannot come back into it",
             vec![diff],
             vec![Step::Docker(DockerCall::SwarmFence { id })],
         );
+        // Nobody forgets anything before all that is known is kept.
+        fence.needs.clone_from(&copies);
         fences.insert(fence.id.clone());
         plan.changes.push(fence);
     }
@@ -196,7 +211,7 @@ fn force(
     forced.needs = fences;
     let after = BTreeSet::from([forced.id.clone()]);
     plan.changes.push(forced);
-    for worker in workers(inventory, gathered, &found) {
+    for worker in workers::that_return(plan, inventory, gathered, &found, survivor) {
         let mut back = change(
             worker,
             "swarm.return",
@@ -336,32 +351,6 @@ fn newest<'f, 'a>(living: &'f [Survivor<'a>]) -> Option<&'f Survivor<'a>> {
     living.iter().find(|it| place(it) == best)
 }
 
-/// The workers that answer and know one of the managers of this swarm.
-fn workers<'a>(
-    inventory: &'a Inventory,
-    gathered: &Gathered,
-    found: &Diagnosis<'_>,
-) -> Vec<&'a str> {
-    let managers: BTreeSet<&str> = found
-        .living
-        .iter()
-        .map(|it| it.local.node_id.as_str())
-        .chain(found.others.keys().map(String::as_str))
-        .collect();
-    let is_ours = |name: &&str| {
-        let facts = gathered.get(*name).and_then(|facts| facts.as_ref().ok());
-        let local = facts.and_then(|facts| facts.swarm.value());
-        local.is_some_and(|local| {
-            let mut known = local.remote_managers.iter();
-            !local.control
-                && local.state == "active"
-                && known.any(|(id, _)| managers.contains(id.as_str()))
-        })
-    };
-    let members = inventory.members().map(|host| host.name.as_str());
-    members.filter(is_ours).collect()
-}
-
 /// The second round: the former managers leave the list, and the tokens are made anew.
 fn prune(plan: &mut Plan, inventory: &Inventory, gathered: &Gathered, up: &Up, survivor: &str) {
     let managers = vec![survivor.to_owned()];
@@ -407,6 +396,9 @@ fn prune(plan: &mut Plan, inventory: &Inventory, gathered: &Gathered, up: &Up, s
         forgotten.insert(forget.id.clone());
         plan.changes.push(forget);
     }
+    forgotten.extend(workers::join_again(
+        plan, inventory, gathered, up, &managers,
+    ));
     let id = up.node_of(survivor).map(|node| node.id.clone());
     let mut tokens = change(
         survivor,

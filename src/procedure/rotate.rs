@@ -11,7 +11,7 @@ use crate::facts::{Authority, HostFacts, Node, Probe, SwarmSecrets};
 use crate::inventory::Inventory;
 use crate::known::Known;
 use crate::plan::step::{KEY_NOTE, KeyNote, KeyTo, RotateCall, WhichKey};
-use crate::plan::{Change, ChangeId, Diff, Lane, Outlook, Plan, Refusal, Risk, Step};
+use crate::plan::{Change, ChangeId, Diff, Outlook, Plan, Refusal, Risk, Step};
 use crate::quorum::majority;
 use crate::swarm::{Gathered, Swarm, Up};
 
@@ -227,7 +227,7 @@ impl<'a> Rotation<'a> {
         if diff.is_empty() {
             return;
         }
-        self.push(
+        push(
             plan,
             self.leader,
             "swarm.tokens",
@@ -289,7 +289,7 @@ impl<'a> Rotation<'a> {
         plan.warnings.push(
             "keep the old unlock key for some minutes: a manager that restarts before it has heard of the new one wants the old one".to_owned(),
         );
-        let id = self.push(
+        let id = push(
             plan,
             self.leader,
             "swarm.unlock-key",
@@ -336,7 +336,7 @@ impl<'a> Rotation<'a> {
             self.notes(plan, by, Some(key), &BTreeSet::new());
             return;
         }
-        let id = self.push(
+        let id = push(
             plan,
             self.leader,
             "swarm.unlock-key",
@@ -363,7 +363,7 @@ impl<'a> Rotation<'a> {
                 old: note.map(|note| note.who),
                 new: Some(by.to_owned()),
             };
-            self.push(
+            push(
                 plan,
                 host,
                 "swarm.unlock-key-note",
@@ -424,7 +424,7 @@ impl<'a> Rotation<'a> {
             );
         }
         let diff = vec![replaced("certificate authority", &now.root)];
-        self.push(
+        push(
             plan,
             self.leader,
             "swarm.ca",
@@ -490,34 +490,33 @@ impl<'a> Rotation<'a> {
         let ready = self.up.nodes.iter().filter(|node| node.state == "ready");
         (self.up.nodes.len(), ready.count())
     }
+}
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a change")]
-    fn push(
-        &self,
-        plan: &mut Plan,
-        host: &str,
-        resource: &str,
-        summary: &str,
-        diff: Vec<Diff>,
-        steps: Vec<Step>,
-        needs: BTreeSet<ChangeId>,
-    ) -> ChangeId {
-        let id = ChangeId::new(host, resource);
-        plan.hosts.insert(host.to_owned(), Outlook::Changes);
-        plan.changes.push(Change {
-            id: id.clone(),
-            host: host.to_owned(),
-            resource: resource.to_owned(),
-            summary: summary.to_owned(),
-            diff,
-            steps,
-            risk: Risk::Safe,
-            lane: (host == self.leader).then_some(Lane::Raft),
-            needs,
-            follows: BTreeSet::new(),
-        });
-        id
-    }
+/// Adds a change.
+fn push(
+    plan: &mut Plan,
+    host: &str,
+    resource: &str,
+    summary: &str,
+    diff: Vec<Diff>,
+    steps: Vec<Step>,
+    needs: BTreeSet<ChangeId>,
+) -> ChangeId {
+    let id = ChangeId::new(host, resource);
+    plan.hosts.insert(host.to_owned(), Outlook::Changes);
+    plan.changes.push(Change {
+        id: id.clone(),
+        host: host.to_owned(),
+        resource: resource.to_owned(),
+        summary: summary.to_owned(),
+        diff,
+        steps,
+        risk: Risk::Safe,
+        lane: None,
+        needs,
+        follows: BTreeSet::new(),
+    });
+    id
 }
 
 /// Beside the file of a new key, where the old one goes.

@@ -161,7 +161,9 @@ fn not_saved(older: Option<&KeyNote>) -> String {
 
 fn is_to_be_unlocked(host: &str, up: Option<&Up>, note: Option<&KeyNote>) -> String {
     if up.is_some() {
-        return format!("{host} is locked and has no vote until it is unlocked: `skep up` does it");
+        return format!(
+            "{host} is locked and has no vote until it is unlocked: `skep up` does it, unless it was off when the key was changed and wants the old one"
+        );
     }
     let who = note.map_or_else(
         || "nobody is known to have saved it".to_owned(),

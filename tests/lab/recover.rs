@@ -69,6 +69,7 @@ pub(crate) fn recovered(world: &World) {
         .ends(0)
         .says("verified: a second plan is empty");
     told(&format!("recovered in {:.0?}", ran.took));
+    is_kept(world, &kept);
     is_healthy(&world.status(FILE), 3, 5);
     assert_eq!(world.node_id("m1"), kept);
     world.until("w1", 60, READS);
@@ -86,6 +87,20 @@ pub(crate) fn recovered(world: &World) {
         .skep(FILE, &confirmed(world, &[]))
         .ends(4)
         .says("the swarm has quorum");
+}
+
+/// What the survivor knew is kept, for root alone, and is whole enough to go back to.
+fn is_kept(world: &World, id: &str) {
+    let copy = world.on("m1", &format!("echo /var/lib/docker/swarm-*-{id}"));
+    assert!(!copy.contains('*'), "{copy}");
+    let about = world.on("m1", &format!("stat -c '%a %U' {copy}"));
+    assert_eq!(about, "700 root");
+    world.on(
+        "m1",
+        &format!(
+            "test -s {copy}/docker-state.json && test -s {copy}/certificates/swarm-node.key && ls {copy}/raft/wal*/*.wal"
+        ),
+    );
 }
 
 /// The dead ones stay away; when one comes back with what it knew, it is a stranger.

@@ -259,7 +259,7 @@ fn a_rotation_that_is_killed_after_any_step_loses_no_key() {
                 left += 1;
             }
             assert!(
-                left >= usize::from(what != TOKENS && what != AUTHORITY) * 4 + 1,
+                left > usize::from(what != TOKENS && what != AUTHORITY) * 4,
                 "{left}"
             );
         }

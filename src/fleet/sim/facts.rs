@@ -192,7 +192,12 @@ impl World {
         facts.swarm = Known::Value(LocalSwarm {
             node_id: id.clone(),
             node_addr: host.address.clone(),
-            state: "active".to_owned(),
+            state: if host.recovery.waits {
+                "pending"
+            } else {
+                "active"
+            }
+            .to_owned(),
             control,
             error: if control && !quorum {
                 error.to_owned()
@@ -210,7 +215,7 @@ impl World {
                 autolock: swarm.secrets.unlock_key.is_some(),
                 ..SwarmSettings::default()
             }),
-            remote_managers: self.remote_managers(cluster),
+            remote_managers: self.remote_managers(cluster, host.recovery.knows_not.as_deref()),
         });
         let authority = self.authority(cluster).filter(|_| managed);
         facts.authority = authority.map_or(Known::Absent, Known::Value);
@@ -238,10 +243,11 @@ impl World {
         }
     }
 
-    /// The managers that the nodes of a swarm know, by NodeID and address.
-    fn remote_managers(&self, cluster: &str) -> Vec<(String, String)> {
+    /// The managers that the nodes of a swarm know, by NodeID and address, but for `unknown`.
+    fn remote_managers(&self, cluster: &str, unknown: Option<&str>) -> Vec<(String, String)> {
         let nodes = self.clusters.get(cluster).map(|swarm| &swarm.nodes);
         let managers = nodes.into_iter().flatten().filter(|(_, node)| node.raft);
+        let managers = managers.filter(|(_, node)| unknown != Some(node.host.as_str()));
         managers
             .map(|(id, node)| {
                 let host = self.hosts.get(&node.host);

@@ -273,7 +273,9 @@ impl World {
                 if !force && self.has_tasks_to_lose(name) {
                     self.tasks_lost_by.push(format!("{name}: leave"));
                 }
-                self.host(name)?.member = None;
+                let host = self.host(name)?;
+                host.member = None;
+                (host.recovery.waits, host.recovery.knows_not) = (false, None);
                 self.place_tasks(&cluster);
                 Ok(())
             }

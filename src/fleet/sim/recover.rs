@@ -5,13 +5,49 @@ use crate::fleet::Fault;
 
 use super::world::{World, fail};
 
+/// What only recovery cares for.
+#[derive(Debug, Clone, Default)]
+pub struct SimRecovery {
+    /// Copies of what the host knew of its swarm: the NodeID and the index of each.
+    pub copies: Vec<(String, u64)>,
+    /// Whether its engine was started without quorum, and so waits to be a part of its swarm.
+    pub waits: bool,
+    /// A host that, as a worker, it knows nothing of as a manager.
+    pub knows_not: Option<String>,
+}
+
+impl SimRecovery {
+    /// Whether it waits for managers that are gone.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.waits && self.knows_not.is_some()
+    }
+}
+
 impl World {
+    /// A manager keeps a copy of what it knows; its engine is stopped meanwhile.
+    pub(super) fn copy(&mut self, name: &str, id: &str) -> Result<(), Fault> {
+        let Ok((cluster, own)) = self.member(name) else {
+            return Ok(());
+        };
+        if own != id {
+            return Err(fail("the host is another node meanwhile"));
+        }
+        let quorum = self.has_quorum(&cluster);
+        let host = self.host(name)?;
+        let index = host.raft_index.unwrap_or_default();
+        host.recovery.copies.push((own, index));
+        host.restarts += 1;
+        host.recovery.waits = !quorum;
+        Ok(())
+    }
+
     /// A manager without quorum forgets its swarm.
     pub(super) fn fence(&mut self, name: &str, id: &str) -> Result<(), Fault> {
         match self.member(name) {
             Err(_) => Ok(()),
             Ok((cluster, own)) if own == id && !self.has_quorum(&cluster) => {
-                self.host(name)?.member = None;
+                let host = self.host(name)?;
+                (host.member, host.recovery.waits) = (None, false);
                 Ok(())
             }
             Ok(_) => Err(fail("it has quorum, or is another node")),
@@ -55,6 +91,11 @@ impl World {
                 && !it.ghost
                 && host.member.as_ref() == Some(&was)
             {
+                if host.recovery.knows_not.as_deref() == Some(name) {
+                    host.recovery.waits = true;
+                    continue;
+                }
+                host.recovery.waits = false;
                 host.member = Some((cluster.clone(), node.clone()));
             }
         }

@@ -9,6 +9,7 @@ use crate::plan::{DockerCall, HookStep, ServiceAction, Step};
 use crate::quorum::{majority, may_spare};
 
 use super::host::SimTasks;
+use super::recover::SimRecovery;
 use super::rotate::{SimKeys, SimSecrets};
 use super::storage::SimStorage;
 
@@ -82,6 +83,8 @@ pub struct SimHost {
     pub joining: Option<(String, Role)>,
     /// The index of the last entry in its raft log, where it tells.
     pub raft_index: Option<u64>,
+    /// What only recovery cares for.
+    pub recovery: SimRecovery,
     /// Its disks.
     pub storage: SimStorage,
     /// What only playbooks care for.
@@ -250,7 +253,8 @@ impl World {
         let same = host
             .and_then(|host| host.member.as_ref())
             .is_some_and(|(_, own)| own == id);
-        same && self.lives(&node.host)
+        let hears = host.is_some_and(|host| !host.recovery.is_deaf());
+        same && hears && self.lives(&node.host)
     }
 
     /// Managers in raft, and how many of them live.
@@ -345,6 +349,7 @@ impl World {
         !votes || !self.has_quorum(&cluster) || may_spare(total, alive)
     }
 
+    #[expect(clippy::too_many_lines, reason = "a few lines for each step")]
     fn act(&mut self, name: &str, step: &Step, mishap: Mishap) -> Result<(), Fault> {
         if let Step::Hook(hook) = step {
             return self.hook(name, hook);
@@ -442,6 +447,7 @@ impl World {
             | Step::ValidateDaemonConfig { .. }
             | Step::Hook(_)
             | Step::Lab(_) => {}
+            Step::CopySwarmState { id } => return self.copy(name, id),
             Step::Storage(call) => return super::storage::step(host, call),
             Step::Docker(call) => return self.docker(name, call, mishap),
             Step::Rotate(call) => return self.rotate(name, call),

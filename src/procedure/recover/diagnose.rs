@@ -132,11 +132,12 @@ impl<'a> Diagnosis<'a> {
                 "it is a manager whose state is locked, and may have what the others miss".to_owned(),
                 "Unlock it on the host (`docker swarm unlock`): with it the quorum may be back.",
             ),
-            "active" if local.has_quorum() => {
+            "active" | "pending" if local.has_quorum() => {
                 let why = format!("it counts {} managers and no error: it may have quorum", local.managers);
                 self.refuse(Some(host), why, hint);
             }
-            "active" if local.control => self.living.push(Survivor {
+            // One whose engine was started without quorum waits to be a part of its swarm.
+            "active" | "pending" if local.control => self.living.push(Survivor {
                 host,
                 local,
                 raft: facts.raft.clone(),
