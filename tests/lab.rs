@@ -149,6 +149,7 @@ fn a_lost_quorum_is_recovered() {
             ("the unlock key saved and made anew", rotate::unlock_key),
             ("a new certificate authority", rotate::authority),
             ("two of three managers away", recover::lost),
+            ("back to a copy", recover::gone_back),
         ],
     );
 }

@@ -1,4 +1,6 @@
 # What is asked of an engine in a swarm beyond its own answers, after docker_section, whose $info it uses.
+# Whatever the login left in the environment is no answer.
+info=
 # The engine's data root: its own word, else that of its configuration.
 certificates_section() {
   case $info in

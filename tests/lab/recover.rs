@@ -103,6 +103,29 @@ fn is_kept(world: &World, id: &str) {
     );
 }
 
+/// The copy that the survivor kept of what it knew before the last recovery brings that back.
+pub(crate) fn gone_back(world: &World) {
+    let kept = world.node_id("m1");
+    for other in ["w1", "w2", "m2", "m3"] {
+        world.on(other, "docker swarm leave --force");
+    }
+    world.on(
+        "m1",
+        &format!(
+            "set -e; systemctl stop docker.socket docker; cd /var/lib/docker; mv swarm swarm-mistaken; \
+             cp -a \"$(ls -d swarm-*-{kept} | tail -n 1)\" swarm; systemctl start docker"
+        ),
+    );
+    let ran = world.skep(FILE, &confirmed(world, &[])).ends(0);
+    told(&format!("back to a copy in {:.0?}", ran.took));
+    is_healthy(&world.status(FILE), 3, 5);
+    assert_eq!(world.node_id("m1"), kept);
+    assert_eq!(
+        world.on("m1", "docker secret ls --format '{{.Name}}'"),
+        "known"
+    );
+}
+
 /// The dead ones stay away; when one comes back with what it knew, it is a stranger.
 pub(crate) fn lost(world: &World) {
     lose(world);

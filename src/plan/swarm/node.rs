@@ -182,7 +182,7 @@ impl<'a> Work<'a> {
 
     pub(super) fn warn_of_unlock_key(&mut self) {
         self.plan.warnings.push(
-            "with autolock a manager needs the unlock key after each restart: save what `skep docker -- swarm unlock-key -q` prints outside the cluster".to_owned(),
+            "with autolock a manager needs the unlock key after each restart: `skep unlock-key --save FILE` saves it; keep it outside the cluster".to_owned(),
         );
     }
 

@@ -80,7 +80,7 @@ pub(super) fn join_again(
         let known = local.remote_managers.iter().map(|(_, at)| at.clone());
         let known: Vec<String> = known.collect();
         let lost = local.state == "error" || !up.is_managed_at(&known);
-        if local.control || row.state != "down" || !lost {
+        if local.control || row.state == "ready" || !lost {
             continue;
         }
         let id = &row.id;
@@ -116,11 +116,14 @@ pub(super) fn join_again(
             &format!("swarm.forget.{id}"),
             "take the row off the list that it left behind when it left",
             Vec::new(),
-            vec![Step::Docker(DockerCall::NodeRemove {
-                managers: managers.to_vec(),
-                id: id.to_owned(),
-                alive: false,
-            })],
+            vec![
+                wait_gone(managers, id),
+                Step::Docker(DockerCall::NodeRemove {
+                    managers: managers.to_vec(),
+                    id: id.to_owned(),
+                    alive: false,
+                }),
+            ],
         );
         forget.risk = Risk::Safe;
         leaving.insert(forget.id.clone());
@@ -146,7 +149,7 @@ fn left_behind<'a>(
     };
     let mut rows = Vec::new();
     for node in up.nodes_of_nobody() {
-        if node.state != "down" || node.manager.is_some() || node.role != Role::Worker {
+        if node.state == "ready" || node.manager.is_some() || node.role != Role::Worker {
             continue;
         }
         let hosts = inventory.members();
