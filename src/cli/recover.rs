@@ -14,10 +14,11 @@ use super::{Global, block_on};
 /// The arguments of `skep recover`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Refused while the managers that live could be a majority. Each of them keeps a copy of what it knows,
-on its own host; then the others leave the old swarm, and the one whose raft log got farthest is made
-the only manager. Services, secrets and workers stay. Former managers leave the list, the join tokens
-are made anew, and all is done that `skep up` would do. Run it again to go on after a failure.
+Refused while the managers that live could be a majority. Each of them keeps a copy of what it
+knows, on its own host; then the others leave the old swarm, and the one whose raft log got
+farthest is made the only manager. Services, secrets and workers stay. Former managers leave the
+list, the join tokens are made anew, and all is done that `skep up` would do. Run it again to go
+on after a failure.
 
 The cluster's name must be typed, or given with --confirm; --yes is no answer to that.
 

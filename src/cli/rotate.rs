@@ -47,9 +47,9 @@ Examples:
     Tokens(TokensArgs),
     /// Make a new certificate authority, and wait until all nodes have certificates of it
     #[command(after_help = "\
-Nodes that are down hold it up: the change ends when the last node has its new certificate. The join
-tokens change with it. Run it again after a failure: a change that goes on is waited for, and no other
-is begun.
+Nodes that are down hold it up: the change ends when the last node has its new certificate. The
+join tokens change with it. Run it again after a failure: a change that goes on is waited for, and
+no other is begun.
 
 Examples:
   skep rotate ca
@@ -58,8 +58,8 @@ Examples:
     Ca(CaArgs),
     /// Make a new unlock key for managers that were restarted under autolock, and save it
     #[command(after_help = "\
-The file is made before anything is changed, for its owner alone, and is never written over another
-key. Keep it where the cluster's loss does not reach it, and not on the managers.
+The file is made before anything is changed, for its owner alone, and is never written over
+another key. Keep it where the cluster's loss does not reach it, and not on the managers.
 
 Examples:
   skep rotate unlock-key --save ~/hive.key
@@ -71,7 +71,12 @@ Examples:
 #[derive(Debug, Clone, Args)]
 pub struct TokensArgs {
     /// Whose token
-    #[arg(value_enum, value_name = "ROLE", default_value = "both")]
+    #[arg(
+        value_enum,
+        value_name = "both|worker|manager",
+        default_value = "both",
+        hide_possible_values = true
+    )]
     pub role: TokenRole,
 
     /// What all verbs that change something take.
@@ -139,9 +144,9 @@ pub struct NewKeyArgs {
 /// The arguments of `skep unlock-key`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-With autolock a manager that was restarted wants this key, and while no other manager runs nobody else
-has it. It stays as it is; `skep rotate unlock-key` makes a new one. The managers note who saved it,
-when, and its digest, so that `skep status` can warn of a key that nobody has saved.
+With autolock a manager that was restarted wants this key, and while no other manager runs nobody
+else has it. It stays as it is; `skep rotate unlock-key` makes a new one. The managers note who
+saved it, when, and its digest, so that `skep status` can warn of a key that nobody has saved.
 
 Examples:
   skep unlock-key --save ~/hive.key
