@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use client::rotate::{AuthorityState, NodeIssuer, Rotation, digest};
+pub use client::probe::ServiceTask;
 pub use client::services::ServiceTasks;
 pub use client::{Docker, JoinTokens, NodeChange, SwarmChange, SwarmInit, SwarmJoin};
 pub use error::DockerError;

@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod cli;
 pub mod docker;
+pub mod drill;
 pub mod error;
 pub mod execute;
 pub mod facts;

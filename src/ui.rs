@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod diagnostic;
 pub mod diff;
+pub mod drill;
 pub mod follow;
 pub mod interrupt;
 pub mod plan;

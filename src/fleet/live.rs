@@ -3,6 +3,7 @@
 
 mod audit;
 mod drain;
+pub mod drill;
 mod hook;
 pub mod keyfile;
 mod lock;
@@ -194,7 +195,7 @@ impl Live {
     async fn lab(
         &self,
         host: &str,
-        call: LabCall,
+        call: &LabCall,
         output: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), Fault> {
         let Some(lab) = &self.lab else {
@@ -203,6 +204,20 @@ impl Live {
         let done = match call {
             LabCall::Create => lab.create(host, output).await,
             LabCall::Start => lab.start(host).await,
+            LabCall::Off => {
+                let done = lab.kill(host).await;
+                // The connection would be found dead only when its keepalives are missed.
+                self.remote(host)?.hang_up().await;
+                done
+            }
+            LabCall::Destroy => {
+                let done = lab.remove(host).await;
+                self.remote(host)?.hang_up().await;
+                done
+            }
+            LabCall::Part { from } => return self.part(host, from).await,
+            LabCall::Join => return self.join(host).await,
+            LabCall::EmptyDisk => return self.empty_disk(host).await,
         };
         done.map_err(Fault::from)
     }
@@ -260,7 +275,7 @@ impl Fleet for Live {
                 Step::Host(call @ HostCall::RenderFile { .. }) => {
                     self.render_file(host, step, call, output).await
                 }
-                Step::Lab(call) => self.lab(host, *call, output).await,
+                Step::Lab(call) => self.lab(host, call, output).await,
                 Step::Upload { from, to, files } => {
                     self.upload(host, from, to, files, output).await
                 }

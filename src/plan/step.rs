@@ -7,6 +7,7 @@ mod swarm;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -201,11 +202,24 @@ pub enum ServiceAction {
 }
 
 /// Something to do in the local lab.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LabCall {
     /// Makes this host and starts it.
     Create,
+    /// Pulls this host's plug. Its disks stay.
+    Off,
+    /// Takes this host away for ever, with its disks.
+    Destroy,
+    /// Cuts the network between this host and some others.
+    Part {
+        /// The addresses of the others.
+        from: Vec<Ipv4Addr>,
+    },
+    /// Takes the cuts of its network away again.
+    Join,
+    /// Takes away all that the engine keeps on this host's disk, and starts it with an empty one.
+    EmptyDisk,
     /// Starts this host, which exists and is stopped.
     Start,
 }
@@ -269,10 +283,19 @@ impl fmt::Display for Step {
                 condition,
                 deadline,
             } => write!(f, "wait up to {deadline} s until {condition}"),
-            Self::Lab(call) => f.write_str(match call {
-                LabCall::Create => "make and start the host in the lab",
-                LabCall::Start => "start the host in the lab",
-            }),
+            Self::Lab(call) => match call {
+                LabCall::Create => f.write_str("make and start the host in the lab"),
+                LabCall::Off => f.write_str("pull the plug of the host in the lab"),
+                LabCall::Destroy => f.write_str("delete the host of the lab with its disks"),
+                LabCall::Part { from } => {
+                    write!(f, "drop all packets from and to {}", listed(from))
+                }
+                LabCall::Join => f.write_str("let all packets through again"),
+                LabCall::EmptyDisk => {
+                    f.write_str("stop the engine, empty its data root, start it again")
+                }
+                LabCall::Start => f.write_str("start the host in the lab"),
+            },
             Self::Nfs(step) => step.fmt(f),
             Self::Hook(step) => step.fmt(f),
             Self::Host(call) => call.fmt(f),

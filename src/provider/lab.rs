@@ -28,7 +28,8 @@ pub use dirs::{DEFAULT_ROOT, Dirs, ROOT_VARIABLE};
 pub use error::LabError;
 pub use host::{capabilities_to_drop, container_name, name_servers, network_name};
 pub use image::{RELEASES, Recipe};
-pub use network::{address, free_subnet, gateway, routed};
+use ipnet::Ipv4Net;
+pub use network::{POOL, address, free_subnet, gateway, routed};
 pub use preflight::{Machine, Needs, decide};
 
 use crate::inventory::{self, Inventory, LabDriver, Provider};
@@ -237,6 +238,13 @@ impl Lab {
     /// without root, as far as the lab's directory may be read.
     pub async fn reflect(&self) -> Result<Vec<LabHost>, LabError> {
         hosts_of(&self.dirs, &self.engine, &self.cluster).await
+    }
+
+    /// The network that its hosts are in, or the range that one is taken from when it is made.
+    pub fn network(&self) -> Ipv4Net {
+        let made = Record::load(&self.dir()).map(|record| record.subnet);
+        let wanted = || network::wanted(self.settings.subnet).ok().flatten();
+        made.or_else(wanted).unwrap_or(network::POOL)
     }
 
     /// How to log in to a host, which need not run.

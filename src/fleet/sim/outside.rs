@@ -1,5 +1,7 @@
 //! What happens to simulated hosts from outside: power, networks, people at a keyboard.
 
+use crate::plan::LabCall;
+
 use super::world::{SimHost, World, start};
 
 /// How many steps of anybody it takes until all that goes on in a swarm has come to its end.
@@ -21,6 +23,22 @@ impl World {
     /// Cuts the network of a host, or mends it. All that runs on it goes on.
     pub fn reach(&mut self, name: &str, on: bool) {
         self.change(name, |host| host.up = on);
+    }
+
+    /// What is done to a host of a lab. A cut takes it away from everybody here.
+    pub(super) fn lab(&mut self, name: &str, call: &LabCall) {
+        match call {
+            LabCall::Create | LabCall::Start => self.power(name, true),
+            LabCall::Off => self.power(name, false),
+            LabCall::Part { .. } => self.reach(name, false),
+            LabCall::Join => self.reach(name, true),
+            LabCall::Destroy => {
+                let address = self.hosts.get(name).map(|host| host.address.clone());
+                self.add(name, &address.unwrap_or_default());
+                self.power(name, false);
+            }
+            LabCall::EmptyDisk => self.leave_by_hand(name),
+        }
     }
 
     /// Stops the engine of a host.

@@ -15,7 +15,7 @@ use crate::local::Program;
 
 /// Where free networks are looked for: the range for tests of network devices (RFC 2544), which
 /// neither Docker's default pools nor home and office networks use.
-const POOL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15);
+pub const POOL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15);
 
 /// The prefix length of a lab's network.
 const PREFIX: u8 = 24;
