@@ -5,6 +5,7 @@ pub mod check;
 pub mod cluster;
 pub mod completions;
 pub mod docker;
+pub mod drill;
 pub mod exec;
 pub mod init;
 pub mod inventory;
@@ -162,6 +163,8 @@ pub enum Command {
     Ssh(ssh::SshArgs),
     /// Run `docker` against a manager with quorum
     Docker(docker::DockerArgs),
+    /// Practise failures on a cluster of the lab, and see what it does
+    Drill(drill::DrillArgs),
     /// List or delete the hosts that skep made on this machine
     Lab(lab::LabArgs),
     /// Show the checked inventory, also to other programs
@@ -267,6 +270,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Exec(args) => exec::run(&args, global, printer),
         Command::Ssh(args) => ssh::run(&args, global, printer),
         Command::Docker(args) => docker::run(&args, global, printer),
+        Command::Drill(args) => drill::run(&args, global, printer),
         Command::Lab(args) => lab::run(&args, global, printer),
         Command::Inventory(args) => inventory::run(&args, global, printer),
         Command::Schema(args) => schema::run(&args, printer),

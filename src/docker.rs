@@ -13,8 +13,8 @@ use std::io;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use client::rotate::{AuthorityState, NodeIssuer, Rotation, digest};
 pub use client::probe::ServiceTask;
+pub use client::rotate::{AuthorityState, NodeIssuer, Rotation, digest};
 pub use client::services::ServiceTasks;
 pub use client::{Docker, JoinTokens, NodeChange, SwarmChange, SwarmInit, SwarmJoin};
 pub use error::DockerError;

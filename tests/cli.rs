@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "cli/drill.rs"]
+mod drill;
 #[path = "cli/environment.rs"]
 mod environment;
 #[path = "cli/terminal.rs"]

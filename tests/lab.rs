@@ -8,6 +8,8 @@
 
 #[path = "lab/cuts.rs"]
 mod cuts;
+#[path = "lab/drill.rs"]
+mod drill;
 #[path = "lab/hooks.rs"]
 mod hooks;
 #[path = "lab/life.rs"]
@@ -86,6 +88,21 @@ fn a_run_that_is_cut_is_finished_by_the_next() {
             ("connections cut", cuts::connection_cut),
             ("Ctrl-C", cuts::interrupted),
             ("kill -9, ten times", cuts::killed),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn failures_are_practised() {
+    let world = World::new("test-drill");
+    tell(
+        &world,
+        &[
+            ("a swarm to practise on", drill::begin),
+            ("what must not be broken", drill::refused),
+            ("five failures", drill::practised),
+            ("Ctrl-C in the middle", drill::interrupted),
         ],
     );
 }

@@ -115,6 +115,11 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// Answers from now on as `args` say: what follows was agreed to in another way.
+    pub(super) fn answer(&mut self, args: &'a WorkArgs) {
+        self.args = args;
+    }
+
     /// Tells that the work has begun.
     pub(super) async fn started(&mut self) -> Result<()> {
         let started = Event::RunStarted {
@@ -247,6 +252,14 @@ impl<'a> Work<'a> {
             self.audit.broke_lock(&cluster.live, &lock, of).await;
         }
         Ok(lock)
+    }
+
+    /// Ends with another error than that of [`go_on`](Self::go_on) where it was interrupted.
+    pub(super) fn go_on_with(&self, interrupted: impl FnOnce() -> Error) -> Result<()> {
+        if self.stop.soft.is_cancelled() {
+            return Err(interrupted());
+        }
+        Ok(())
     }
 
     pub(super) fn go_on(&self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The calls, typed.
 
-pub(super) mod rotate;
 pub(super) mod probe;
+pub(super) mod rotate;
 pub(super) mod services;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
