@@ -69,6 +69,7 @@ fn scene(inventory: &Inventory) -> Scene {
         cluster: inventory.cluster.clone(),
         managers: ["m1", "m2", "m3"].map(str::to_owned).to_vec(),
         workers: ["w1", "w2"].map(str::to_owned).to_vec(),
+        others: Vec::new(),
         leader: "m1".to_owned(),
         addresses: addresses.collect(),
         tasks: [("w2".to_owned(), 1)].into(),

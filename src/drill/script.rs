@@ -17,6 +17,8 @@ pub struct Scene {
     pub managers: Vec<String>,
     /// The workers, in the same order.
     pub workers: Vec<String>,
+    /// The hosts that are not in the swarm.
+    pub others: Vec<String>,
     /// The manager that leads.
     pub leader: String,
     /// The addresses of the hosts in the lab's network.
@@ -244,7 +246,8 @@ impl Script {
     }
 
     fn power_cut(&mut self, scene: &Scene) {
-        for name in scene.managers.iter().chain(&scene.workers) {
+        let members = scene.managers.iter().chain(&scene.workers);
+        for name in members.chain(&scene.others) {
             self.off(name);
         }
         self.wait(Until::NoOrders, ELECTION);

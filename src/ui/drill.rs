@@ -170,10 +170,11 @@ fn nodes(drills: &Drills) -> String {
     let of = |role: Role| {
         let hosts = record.hosts.iter().filter(|(_, it)| *it == role);
         let hosts: Vec<&str> = hosts.map(|(name, _)| name.as_str()).collect();
-        if hosts.is_empty() {
-            "none".to_owned()
-        } else {
-            hosts.join(", ")
+        match hosts.len() {
+            0 => "none".to_owned(),
+            // The timeline names them all.
+            more @ 10.. => more.to_string(),
+            _ => hosts.join(", "),
         }
     };
     format!(

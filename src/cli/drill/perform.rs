@@ -91,21 +91,27 @@ pub(super) async fn all(
     };
     work.printer
         .say("bringing the probe: a small service to be lost");
-    it.probe.bring(&work.cluster.live, &it.hosts).await?;
     let mut report = none_yet(&work.cluster.inventory.cluster);
-    let mut result = Ok(());
+    let brought = it.probe.bring(&work.cluster.live, &it.hosts).await;
+    let mut result = brought.map_err(Error::from);
     for drill in drills {
-        result = it.one(work, *drill, &mut report.records).await;
-        if let Err(error) = write(folder, &report) {
-            // The next drill is not begun, but this one is told by what it said.
-            result = result.and(Err(error));
-        }
         if result.is_err() {
             break;
         }
+        result = it.one(work, *drill, &mut report.records).await;
+        if !report.records.is_empty()
+            && let Err(error) = write(folder, &report)
+        {
+            // The next drill is not begun, but this one is told by what it said.
+            result = result.and(Err(error));
+        }
     }
     let removed = tokio::time::timeout(REMOVE, it.probe.remove(&work.cluster.live, &it.hosts));
-    if !matches!(removed.await, Ok(Ok(()))) {
+    let removed = tokio::select! {
+        removed = removed => matches!(removed, Ok(Ok(()))),
+        () = work.stop.hard.cancelled() => false,
+    };
+    if !removed {
         work.printer
             .warn("the probe, service `skep-drill`, was not removed");
         work.printer.hint("`skep drill heal` removes it.");
@@ -129,10 +135,7 @@ async fn healthy(work: &mut Work<'_>) -> Result<Up> {
     });
     let (gathered, plan) = tokio::select! {
         planned = planning => planned?,
-        () = work.stop.soft.cancelled() => return Err(Error::new(
-            Kind::Interrupted,
-            "interrupted; no drill was begun",
-        )),
+        () = work.stop.soft.cancelled() => return Err(not_begun()),
     };
     let why = fit::unhealthy(&cluster.inventory, &gathered, &plan);
     match Swarm::see(&cluster.inventory, &gathered) {
@@ -182,7 +185,8 @@ impl Field<'_> {
             until: Until::Well,
             seconds: WELL,
         };
-        if !eyes.until(&well, &work.stop).await? {
+        let came = eyes.until(&well, &work.stop).await;
+        if !came.map_err(|_| not_begun())? {
             let why = eyes.unwell().join("; ");
             return Err(Error::refused(format!(
                 "the cluster was not well before the drill: {why}"
@@ -197,8 +201,15 @@ impl Field<'_> {
         eyes.restart();
         record.began = Timestamp::now();
         eyes.stage(Stage::Before);
-        eyes.until(&BEFORE, &work.stop).await?;
+        let looked = eyes.until(&BEFORE, &work.stop).await;
+        looked.map_err(|_| not_begun())?;
         let result = self.broken(work, &script, &eyes, &mut record).await;
+        // That nothing was changed is what a refusal says, and no more true.
+        let result = result.map_err(|error| match error.kind() {
+            Kind::Refused => Error::failed(format!("the cluster was not healed: {error}"))
+                .hint("`skep drill heal` tries again."),
+            _ => error,
+        });
         if result.is_ok() {
             record.ending = Ending::Healed;
         } else if let Err(error) = &result {
@@ -314,12 +325,25 @@ impl Field<'_> {
         Ok(Scene {
             cluster: inventory.cluster.clone(),
             workers: of(Role::Worker),
+            others: inventory
+                .hosts
+                .iter()
+                .filter(|host| host.role == Role::None)
+                .map(|host| host.name.clone())
+                .collect(),
             managers,
             leader,
             addresses: self.addresses.clone(),
             tasks: self.hosts.iter().map(running).collect(),
         })
     }
+}
+
+fn not_begun() -> Error {
+    Error::new(
+        Kind::Interrupted,
+        "interrupted; this drill was not begun, nothing is broken by it",
+    )
 }
 
 /// What was done to the victims, in a few words.

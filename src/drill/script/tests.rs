@@ -8,6 +8,7 @@ fn scene(managers: usize, workers: usize) -> Scene {
         cluster: "hive".to_owned(),
         managers: names('m', managers).collect(),
         workers: names('w', workers).collect(),
+        others: vec!["nas".to_owned()],
         leader: "m2".to_owned(),
         addresses: (1..).zip(all).map(address).collect(),
         tasks: BTreeMap::from([("w2".to_owned(), 2), ("w1".to_owned(), 1)]),
@@ -30,7 +31,7 @@ fn the_leader_and_the_busiest_workers_are_taken() {
     assert_eq!(acts(Drill::OneWorker, &scene), [format!("w2: {off}")]);
     let two = [format!("w2: {off}"), format!("w1: {off}")];
     assert_eq!(acts(Drill::TwoWorkers, &scene), two);
-    assert_eq!(acts(Drill::PowerCut, &scene).len(), 6);
+    assert_eq!(acts(Drill::PowerCut, &scene).len(), 7);
 }
 
 #[test]

@@ -31,7 +31,7 @@ figure { margin: 1rem 0; overflow-x: auto; } figure > svg { display: block; widt
 figcaption { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .85rem; color: var(--faint); }
 figcaption svg { width: 1.6rem; height: .9rem; vertical-align: -.1rem; margin-right: .35rem; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg .head { font-weight: 600; fill: var(--faint); stroke: var(--paper); stroke-width: 4px; paint-order: stroke; }
-svg .tick { font-size: 11px; fill: var(--faint); } svg .grid { stroke: var(--line); stroke-width: .6; }
+svg .tick { font-size: 11px; fill: var(--faint); stroke: var(--paper); stroke-width: 3px; paint-order: stroke; } svg .grid { stroke: var(--line); stroke-width: .6; }
 svg .stage { stroke: var(--mark); stroke-width: 1.4; stroke-dasharray: 5 3; } svg .stage-name { fill: var(--mark); font-weight: 600; }
 svg .good { fill: var(--good); } svg .bad { fill: var(--bad); } svg .none { fill: var(--none); } svg .act { fill: var(--act); }
 svg .hatch { stroke: var(--on-bad); stroke-width: 1.6; opacity: .45; } svg .dots { fill: var(--on-none); opacity: .5; }

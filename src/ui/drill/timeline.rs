@@ -147,20 +147,25 @@ impl Drawing {
         self.out.push('\n');
     }
 
+    /// Writes over all that is drawn.
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        let _infallible = self.over.write_fmt(text);
+        self.over.push('\n');
+    }
+
     fn head(&mut self, title: &str) {
         let y = self.y + HEAD - 7.0;
-        let _infallible = writeln!(
-            self.over,
+        self.write(format_args!(
             "<text class=\"head\" x=\"0\" y=\"{}\">{}</text>",
             number(y),
             escape(title)
-        );
+        ));
         self.y += HEAD;
     }
 
     /// Begins a lane: its name, cut where it is too long and told whole when it is pointed at.
     fn lane(&mut self, name: &str) {
-        let short = text::shorten(name, NAME_COLUMNS).into_owned();
+        let short = short(name);
         let y = self.y + BAR - 4.0;
         self.put(format_args!(
             "<text x=\"8\" y=\"{}\"><title>{}</title>{}</text>",
@@ -193,7 +198,7 @@ impl Drawing {
                 escape(&word),
             ));
             if wide(&word) + PADDING <= width {
-                self.put(format_args!(
+                self.write(format_args!(
                     "<text class=\"{}\" x=\"{}\" y=\"{}\">{}</text>",
                     paint.ink(),
                     number(x + PADDING / 2.0),
@@ -222,7 +227,7 @@ impl Drawing {
                 continue;
             }
             let x = self.x(from);
-            let width = (self.x(from + bin) - x - 0.6).max(1.0);
+            let width = (self.x(from + bin) - x).max(1.0);
             let bad = BAR * f64::from(failed) / f64::from(all);
             for (paint, top, height) in [(Paint::Wrong, 0.0, bad), (Paint::Good, bad, BAR - bad)] {
                 if height <= 0.0 {
@@ -337,7 +342,7 @@ impl Drawing {
         let mut at = 0;
         while as_float(at) <= whole {
             let x = self.x(at * 1_000);
-            self.put(format_args!(
+            self.write(format_args!(
                 "<text class=\"tick\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
                 number(x),
                 number(y),
@@ -353,6 +358,28 @@ impl Drawing {
         }
         self.y += 20.0;
     }
+}
+
+/// A name that fits: without its domain, and else without its middle, for names of many hosts differ at
+/// their end.
+fn short(name: &str) -> String {
+    if name.width() <= NAME_COLUMNS {
+        return name.to_owned();
+    }
+    let first = name.split('.').next().unwrap_or(name);
+    if first.width() <= NAME_COLUMNS {
+        return first.to_owned();
+    }
+    let mut end: Vec<char> = Vec::new();
+    for c in first.chars().rev() {
+        end.push(c);
+        if end.iter().collect::<String>().width() >= NAME_COLUMNS / 2 {
+            break;
+        }
+    }
+    let begin = text::shorten(first, NAME_COLUMNS / 2);
+    end.reverse();
+    begin.into_owned() + &end.into_iter().collect::<String>()
 }
 
 /// Seconds on the axis: `40 s`, `1:20`.
@@ -382,4 +409,22 @@ fn number(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0")
         .map_or_else(|| text.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_keep_what_tells_them_apart() {
+        assert_eq!(short("w1"), "w1");
+        assert_eq!(short("sixteen-columns1"), "sixteen-columns1");
+        assert_eq!(short("w1.cluster.example.org"), "w1");
+        assert_eq!(
+            short("worker-with-a-long-name-17.example.org"),
+            "worker-…-name-17"
+        );
+        assert!(short("蜂蜂蜂蜂蜂蜂蜂蜂蜂蜂蜂").width() <= NAME_COLUMNS);
+        assert_eq!(short("").width(), 0);
+    }
 }
