@@ -63,33 +63,38 @@ impl Drill {
         }
     }
 
-    /// What it does, and how it is healed.
+    /// What happens.
     pub fn what(self) -> &'static str {
         match self {
-            Self::OneManager => "the leader loses its power; healed by switching it on",
-            Self::TwoManagers => {
-                "two of three managers are lost for good, and the quorum with them; healed by what `skep recover` does"
-            }
-            Self::OneWorker => "a worker loses its power; healed by switching it on",
-            Self::TwoWorkers => "two workers lose their power at once; healed by switching them on",
-            Self::Split => {
-                "the network is cut between a part with the leader and the part with the majority; healed by mending it"
-            }
-            Self::Storage => {
-                "a worker's disk is lost and an empty one put in; healed by joining it as a new node"
-            }
-            Self::PowerCut => "all hosts lose their power at once; healed by switching them on",
+            Self::OneManager => "the leader loses its power",
+            Self::TwoManagers => "two managers are lost for good",
+            Self::OneWorker => "a worker loses its power",
+            Self::TwoWorkers => "two workers lose their power",
+            Self::Split => "the network is cut between two parts",
+            Self::Storage => "the disk of a worker is lost",
+            Self::PowerCut => "all hosts lose their power at once",
+        }
+    }
+
+    /// What heals it, before all that `skep up` does.
+    pub fn healed_by(self) -> &'static str {
+        match self {
+            Self::OneManager | Self::OneWorker => "switching it on",
+            Self::TwoWorkers | Self::PowerCut => "switching them on",
+            Self::TwoManagers => "`skep recover`",
+            Self::Split => "mending it",
+            Self::Storage => "joining it anew",
         }
     }
 
     /// How many managers and workers it takes, for people.
     pub fn needs(self) -> &'static str {
         match self {
-            Self::OneManager => "3 managers or more",
+            Self::OneManager => "3+ managers",
             Self::TwoManagers => "3 managers",
-            Self::OneWorker | Self::Storage => "1 worker or more",
-            Self::TwoWorkers => "2 workers or more",
-            Self::Split => "3, 5, 7 ... managers",
+            Self::OneWorker | Self::Storage => "1+ workers",
+            Self::TwoWorkers => "2+ workers",
+            Self::Split => "3+ managers, odd",
             Self::PowerCut => "any",
         }
     }

@@ -42,7 +42,7 @@ Examples:
   skep drill heal")]
 pub struct DrillArgs {
     /// The drills, one after the other; `list` tells which there are, `heal` mends what one left
-    #[arg(value_name = "NAME", required_unless_present = "all")]
+    #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
     /// All drills that the cluster has hosts enough for
@@ -116,7 +116,13 @@ pub fn run(args: &DrillArgs, global: &Global, printer: &Printer) -> Result<()> {
 fn wanted(args: &DrillArgs) -> Result<Wanted> {
     let names: Vec<&str> = args.names.iter().map(String::as_str).collect();
     match names.as_slice() {
-        [] => return Ok(Wanted::All),
+        [] if args.all => return Ok(Wanted::All),
+        [] => {
+            let error = Error::usage("no drill is named");
+            return Err(
+                error.hint("`skep drill list` tells which there are, `--all` does them all.")
+            );
+        }
         ["list"] => return Ok(Wanted::List),
         ["heal"] => return Ok(Wanted::Heal),
         _ => {}
@@ -139,11 +145,13 @@ fn wanted(args: &DrillArgs) -> Result<Wanted> {
 
 /// A drill as programs get it.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Listed {
     name: &'static str,
     needs: &'static str,
     seconds: u32,
     what: &'static str,
+    healed_by: &'static str,
 }
 
 fn list(json: bool, printer: &Printer) -> Result<()> {
@@ -155,6 +163,7 @@ fn list(json: bool, printer: &Printer) -> Result<()> {
         needs: drill.needs(),
         seconds: drill.about(),
         what: drill.what(),
+        healed_by: drill.healed_by(),
     });
     printer.json(&listed)
 }
@@ -232,7 +241,12 @@ async fn confirmed<'a>(
     work.started().await?;
     let cluster = work.cluster.inventory.cluster.clone();
     for drill in drills {
-        let line = format!("{drill}: {} (about {})", drill.what(), show::about(*drill));
+        let line = format!(
+            "{drill}: {}; healed by {}; about {}",
+            drill.what(),
+            drill.healed_by(),
+            show::about(*drill)
+        );
         work.printer.say(line);
     }
     let typed = args.confirm.as_deref();

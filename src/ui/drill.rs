@@ -33,13 +33,14 @@ pub struct Drills {
 
 /// What can be practised, as a table.
 pub fn list() -> String {
-    let mut table = Table::new(["DRILL", "NEEDS", "TAKES", "WHAT IT DOES"]);
+    let mut table = Table::new(["DRILL", "NEEDS", "TAKES", "WHAT HAPPENS", "HEALED BY"]);
     for drill in Drill::ALL {
         table.row([
             drill.name().to_owned(),
             drill.needs().to_owned(),
             about(drill),
             drill.what().to_owned(),
+            drill.healed_by().replace('`', ""),
         ]);
     }
     table.render()

@@ -68,8 +68,7 @@ fn what_cannot_be_practised_is_told_before_anything_is_asked() {
     insta::assert_snapshot!("drill_unknown", run(&it, &["one-wroker"]).show());
     insta::assert_snapshot!("drill_with_heal", run(&it, &["one-worker", "heal"]).show());
     insta::assert_snapshot!("drill_not_made", run(&it, &["one-worker"]).show());
-    // Neither a name nor `--all`.
-    assert_eq!(run(&it, &[]).code, Some(2));
+    insta::assert_snapshot!("drill_nothing", run(&it, &[]).show());
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_split_leaves_the_majority_together() {
 #[test]
 fn a_cluster_that_is_too_small_is_refused() {
     let why = Script::new(Drill::TwoWorkers, &scene(3, 1)).unwrap_err();
-    assert!(why.contains("2 workers or more"), "{why}");
+    assert!(why.contains("2+ workers"), "{why}");
     let mut unknown = scene(3, 2);
     unknown.addresses.clear();
     assert!(Script::new(Drill::Split, &unknown).is_err());
