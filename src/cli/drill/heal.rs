@@ -26,6 +26,10 @@ use super::interrupted;
 /// How long is waited for managers that were started to find together, where nobody looks.
 const FIND: Duration = Duration::from_mins(1);
 
+/// How long nodes may take to be ready after that: a new leader gives those that were away a time of
+/// grace.
+const READY: Duration = Duration::from_secs(90);
+
 /// How long hosts may take to say whether their network is cut.
 const ASK: Duration = Duration::from_secs(15);
 
@@ -58,15 +62,27 @@ pub(super) async fn alone(work: &mut Work<'_>, lock: &RemoteLock) -> Result<()> 
         .map(|it| it.name.clone())
         .collect();
     probe.remove(&work.cluster.live, &hosts).await?;
-    let (gathered, plan) = work.cluster.plan(&Procedure::UP, &|_| {}).await;
-    let why = fit::unhealthy(&work.cluster.inventory, &gathered, &plan);
-    if why.is_empty() {
-        work.printer
-            .say("healed: all nodes are ready, and a second plan is empty");
-        return Ok(());
+    let end = tokio::time::Instant::now() + READY;
+    loop {
+        let (gathered, plan) = work.cluster.plan(&Procedure::UP, &|_| {}).await;
+        let why = fit::unhealthy(&work.cluster.inventory, &gathered, &plan);
+        if why.is_empty() {
+            work.printer
+                .say("healed: all nodes are ready, and a second plan is empty");
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= end {
+            return Err(
+                Error::failed(format!("not healed: {}", why.join("; "))).hint(
+                    "Run `skep drill heal` again, or make the lab anew: `skep lab down`, `skep up`.",
+                ),
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            () = work.stop.soft.cancelled() => return Err(interrupted()),
+        }
     }
-    Err(Error::failed(format!("not healed: {}", why.join("; ")))
-        .hint("Run `skep drill heal` again, or make the lab anew: `skep lab down`, `skep up`."))
 }
 
 /// Takes the cuts of the network away.

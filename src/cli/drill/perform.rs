@@ -106,9 +106,19 @@ pub(super) async fn all(
             result = result.and(Err(error));
         }
     }
-    let removed = tokio::time::timeout(REMOVE, it.probe.remove(&work.cluster.live, &it.hosts));
+    // In the middle of an election nobody takes the order.
+    let remove = async {
+        while it
+            .probe
+            .remove(&work.cluster.live, &it.hosts)
+            .await
+            .is_err()
+        {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    };
     let removed = tokio::select! {
-        removed = removed => matches!(removed, Ok(Ok(()))),
+        removed = tokio::time::timeout(REMOVE, remove) => removed.is_ok(),
         () = work.stop.hard.cancelled() => false,
     };
     if !removed {
