@@ -102,9 +102,13 @@ impl Drill {
     /// About how many seconds it takes with five containers on two processors, as measured.
     pub fn about(self) -> u32 {
         match self {
-            Self::OneWorker | Self::TwoWorkers | Self::OneManager => 60,
-            Self::Split | Self::Storage | Self::PowerCut => 75,
-            Self::TwoManagers => 150,
+            Self::Storage => 30,
+            Self::OneWorker => 35,
+            Self::TwoWorkers => 40,
+            Self::PowerCut => 50,
+            Self::OneManager => 75,
+            Self::Split => 90,
+            Self::TwoManagers => 140,
         }
     }
 
