@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Availability, Role};
@@ -71,6 +72,10 @@ pub enum Probe {
     Certificates,
     /// The digests of the swarm's secrets: [`HostFacts::secrets`]. Asked with [`Probe::Docker`].
     SwarmSecrets,
+    /// When the certificate of a node ends: [`HostFacts::certificate`].
+    Certificate,
+    /// The services, which a manager tells; asked with [`Probe::Docker`]: [`HostFacts::services`].
+    Services,
     /// What is mounted on a folder, and whether the server behind it answers:
     /// [`HostFacts::mounts`].
     Mount {
@@ -152,6 +157,10 @@ pub struct HostFacts {
     pub authority: Known<Authority>,
     /// The digests of the swarm's secrets; `Absent` on a host that is not a manager.
     pub secrets: Known<SwarmSecrets>,
+    /// When the certificate of its node ends; `Absent` where it has none.
+    pub certificate: Known<Timestamp>,
+    /// The services as a manager tells them, by name; `Absent` on a host that is not a manager.
+    pub services: Known<BTreeMap<String, Service>>,
     /// What is mounted, by folder.
     pub mounts: BTreeMap<String, Known<MountFacts>>,
     /// The names of the units under `/etc/systemd/system` that begin with [`UNIT_MARK`].
@@ -480,6 +489,21 @@ pub struct ManagerStatus {
     pub reachable: bool,
     /// Its raft address; a leader's can read `0.0.0.0`.
     pub address: String,
+}
+
+/// A service as a manager tells it, without what may be secret of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its ID.
+    pub id: String,
+    /// Its stack, where it is part of one.
+    pub stack: Option<String>,
+    /// How it runs; one that a shutdown keeps from running: how it ran before.
+    pub mode: crate::record::Mode,
+    /// Whether a shutdown keeps it from running.
+    pub halted: bool,
+    /// How many of its tasks run; `None` where the engine does not count them.
+    pub running: Option<u64>,
 }
 
 /// What a Docker Engine left on disk.

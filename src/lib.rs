@@ -27,6 +27,7 @@ pub mod preflight;
 pub mod procedure;
 pub mod provider;
 pub mod quorum;
+pub mod record;
 pub mod resource;
 pub mod secret;
 pub mod shell;

@@ -122,4 +122,15 @@ docker_section() {
     code=$?
   fi
   end nodes $code
+  [ -n "$services" ] || return
+  begin services
+  if command -v call >/dev/null; then
+    call 8 '/services?status=true'
+    code=$?
+    [ $code = 28 ] && code=124
+  else
+    echo 'neither `curl` nor `perl` is there to ask the engine with'
+    code=1
+  fi
+  end services $code
 }

@@ -1,5 +1,6 @@
 //! Reads the answers: pure, and never taking silence for "not there".
 
+mod certificate;
 mod docker;
 mod mounts;
 mod raft;
@@ -58,6 +59,9 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
                 facts.secrets = answers.read("secrets", self::secrets::secrets);
             }
             Probe::Raft => facts.raft = answers.read("raft", self::raft::raft),
+            Probe::Certificate => {
+                facts.certificate = answers.read("certificate", self::certificate::end);
+            }
             Probe::MountUnits => facts.mount_units = self::mounts::units(&answers),
             Probe::Mount { target, .. } => {
                 let answer = self::mounts::mount(&answers, mounts, target);
@@ -68,6 +72,7 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
             | Probe::Lvm
             | Probe::Directory(_)
             | Probe::DropIns(_)
+            | Probe::Services
             | Probe::Candidate(_) => {}
             Probe::Package(name) => packages.push(name.clone()),
             Probe::Unit(name) => units.push(name.clone()),
@@ -81,6 +86,9 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
         }
     }
     storage::storage(probes, &answers, &mut facts);
+    if probes.contains(&Probe::Services) {
+        facts.services = docker::services(&answers, &facts);
+    }
     facts.packages = self::packages(&answers, packages);
     facts.units = each(&answers, "units", units, |text| {
         text.split("\n\n").map(unit).collect()

@@ -11,6 +11,7 @@ mod nfs;
 mod outside;
 mod recover;
 mod rotate;
+mod shutdown;
 mod storage;
 mod world;
 

@@ -150,20 +150,69 @@ impl Docker {
     }
 
     async fn redeploy_once(&self, service: &str) -> Result<(), DockerError> {
-        let unreadable = |what: &str| DockerError::Unreadable(format!("the service has no {what}"));
-        let mut found: Value = self.get(&format!("/services/{service}"), DEADLINE).await?;
-        let version = found["Version"]["Index"].as_u64();
-        let version = version.ok_or_else(|| unreadable("version"))?;
-        let mut spec = found["Spec"].take();
-        let template = spec["TaskTemplate"].as_object_mut();
-        let template = template.ok_or_else(|| unreadable("task template"))?;
+        let unreadable = || DockerError::Unreadable("the service has no task template".to_owned());
+        let mut found = self.service(service).await?;
+        let template = found["Spec"]["TaskTemplate"].as_object_mut();
+        let template = template.ok_or_else(unreadable)?;
         let forced = template.get("ForceUpdate").and_then(Value::as_u64);
         let forced = forced.unwrap_or_default() + 1;
         template.insert("ForceUpdate".to_owned(), forced.into());
+        self.update(service, &mut found).await
+    }
+
+    /// The services whole, as the engine tells them: their environment may hold secrets.
+    pub async fn services_whole(&self) -> Result<Vec<Value>, DockerError> {
+        self.get("/services", DEADLINE).await
+    }
+
+    /// Changes the specification of a service, by its ID or name; whether `change` changed anything.
+    /// Nothing is sent where it did not.
+    pub async fn service_update(
+        &self,
+        service: &str,
+        change: &(dyn Fn(&mut Value) -> bool + Send + Sync),
+    ) -> Result<bool, DockerError> {
+        match self.service_update_once(service, change).await {
+            Err(DockerError::OutOfSequence) => self.service_update_once(service, change).await,
+            other => other,
+        }
+    }
+
+    async fn service_update_once(
+        &self,
+        service: &str,
+        change: &(dyn Fn(&mut Value) -> bool + Send + Sync),
+    ) -> Result<bool, DockerError> {
+        let mut found = self.service(service).await?;
+        if !change(&mut found["Spec"]) {
+            return Ok(false);
+        }
+        self.update(service, &mut found).await.map(|()| true)
+    }
+
+    /// Removes a service; well if it is not there. Its tasks end after that.
+    pub async fn service_remove(&self, service: &str) -> Result<(), DockerError> {
+        let path = format!("/services/{service}");
+        let call = http::call(self.dial.as_ref(), Method::DELETE, &path, Vec::new());
+        match within(DEADLINE, call).await {
+            Err(DockerError::Api { status: 404, .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn service(&self, service: &str) -> Result<Value, DockerError> {
+        self.get(&format!("/services/{service}"), DEADLINE).await
+    }
+
+    /// Sends the specification in `found`, which the engine gave and somebody changed.
+    async fn update(&self, service: &str, found: &mut Value) -> Result<(), DockerError> {
+        let version = found["Version"]["Index"].as_u64();
+        let version = version
+            .ok_or_else(|| DockerError::Unreadable("the service has no version".to_owned()))?;
         // What was left out of the request is the registry's login: the engine then takes the one
         // that it keeps for the service.
         let path = format!("/services/{service}/update?version={version}");
-        let body = spec.to_string().into_bytes();
+        let body = found["Spec"].take().to_string().into_bytes();
         let call = http::call(self.dial.as_ref(), Method::POST, &path, body);
         within(DEADLINE, call).await.map(drop)
     }

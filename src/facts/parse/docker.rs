@@ -1,9 +1,14 @@
 //! What the Docker section says.
 
-use super::super::{Engine, HostFacts, Leftovers};
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::{Engine, HostFacts, Leftovers, Service};
 use super::{Answers, pairs, unreadable};
 use crate::docker::wire;
 use crate::known::Known;
+use crate::record;
 
 /// Reads the engine, its place in a swarm, its nodes and what it left.
 pub(super) fn docker(answers: &Answers<'_>, facts: &mut HostFacts) {
@@ -98,4 +103,39 @@ pub(super) fn docker(answers: &Answers<'_>, facts: &mut HostFacts) {
         },
         Err(answer) => answer,
     };
+}
+
+/// Reads the services, and drops at once what may be secret of them. Who is asked them is asked the
+/// nodes before.
+pub(super) fn services(
+    answers: &Answers<'_>,
+    facts: &HostFacts,
+) -> Known<BTreeMap<String, Service>> {
+    match &facts.nodes {
+        Known::Value(_) => {}
+        Known::Absent => return Known::Absent,
+        other => return Known::Unknown(other.why_unknown().unwrap_or_default().to_owned()),
+    }
+    let section = match answers.section("services") {
+        Ok(section) => section,
+        Err(Known::Absent) => return unreadable(),
+        Err(other) => return other,
+    };
+    match wire::reply::<Vec<Value>>(&section.text()) {
+        Ok(found) => Known::Value(found.iter().filter_map(service).collect()),
+        // What is wrong with the JSON may quote it.
+        Err(_) => unreadable(),
+    }
+}
+
+fn service(found: &Value) -> Option<(String, Service)> {
+    let read = record::service(found)?;
+    let service = Service {
+        id: read.id,
+        stack: read.stack,
+        mode: read.mode,
+        halted: record::is_halted(&found["Spec"]),
+        running: found["ServiceStatus"]["RunningTasks"].as_u64(),
+    };
+    Some((read.name, service))
 }

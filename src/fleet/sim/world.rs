@@ -188,6 +188,8 @@ pub struct SimService {
     pub replicas: usize,
     /// The only host on which they may run, by a placement constraint.
     pub bound: Option<String>,
+    /// Its specification, where it has more than a number of tasks.
+    pub spec: serde_json::Value,
 }
 
 /// A node.
