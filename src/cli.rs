@@ -22,6 +22,7 @@ pub mod reset;
 pub mod rotate;
 pub mod run;
 pub mod schema;
+pub mod shutdown;
 pub mod ssh;
 pub mod status;
 pub mod trace;
@@ -149,6 +150,8 @@ pub enum Command {
     Reboot(reboot::RebootArgs),
     /// Do your own tasks on hosts, as a playbook tells them
     Run(run::RunArgs),
+    /// Record everything, and switch all hosts off in the right order
+    Shutdown(shutdown::ShutdownArgs),
     /// Go on from one manager where the quorum is lost for good
     Recover(recover::RecoverArgs),
     /// Take the whole swarm apart
@@ -263,6 +266,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Upgrade(args) => upgrade::run(&args, global, printer),
         Command::Reboot(args) => reboot::run(&args, global, printer),
         Command::Run(args) => run::run(&args, global, printer),
+        Command::Shutdown(args) => shutdown::run(&args, global, printer),
         Command::Recover(args) => recover::run(&args, global, printer),
         Command::Reset(args) => reset::run(&args, global, printer),
         Command::Rotate(args) => rotate::run(&args, global, printer),

@@ -5,4 +5,4 @@ pub mod journal;
 mod run;
 
 pub use event::{Event, Outcome, Record};
-pub use run::{Report, Stop, run};
+pub use run::{Report, Stop, run, run_since};

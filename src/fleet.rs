@@ -64,6 +64,8 @@ pub enum FaultKind {
     Refused,
     /// A hook failed before anything was done to its host.
     Declined,
+    /// A step failed that was only tried: what follows it goes on.
+    GivenUp,
     /// The user interrupted.
     Cancelled,
 }

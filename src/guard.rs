@@ -5,6 +5,7 @@ mod forgotten;
 mod raft;
 mod recover;
 mod rotate;
+mod shutdown;
 
 use std::collections::BTreeMap;
 
@@ -34,6 +35,7 @@ pub fn check(
     refusals.extend(dissolution(plan, inventory, gathered));
     refusals.extend(recover::check(plan, inventory, gathered, seen));
     refusals.extend(rotate::check(plan, seen));
+    refusals.extend(shutdown::check(plan, gathered, seen));
     if let Swarm::Up(up) = seen {
         refusals.extend(raft::check(plan, up));
         refusals.extend(identity(plan, gathered, up));

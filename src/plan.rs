@@ -8,6 +8,7 @@ mod nfs;
 mod pool;
 pub mod saved;
 pub mod script;
+mod shutdown;
 pub mod step;
 pub(crate) mod swarm;
 
@@ -20,6 +21,7 @@ pub use build::{build, build_and_prune};
 pub use hook::HookStep;
 pub(crate) use hook::place as place_hooks;
 pub use nfs::NfsStep;
+pub use shutdown::ShutdownStep;
 pub(crate) use step::bytes;
 pub use step::{
     Condition, DeviceId, DockerCall, HostCall, LabCall, PackageSpec, ServiceAction, Step,

@@ -9,6 +9,7 @@ mod recover;
 mod reset;
 mod rolling;
 mod rotate;
+mod shutdown;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ pub use recover::RecoverProcedure;
 pub use rolling::Unavailable;
 pub use rotate::{RotateProcedure, RotateWhat};
 pub(crate) use rotate::{key_note, old_key_file};
+pub use shutdown::ShutdownProcedure;
 
 /// A procedure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub enum Procedure {
     Reset,
     /// Go on from one manager where the quorum is lost for good.
     Recover(RecoverProcedure),
+    /// Record everything and switch all hosts off, in the right order.
+    Shutdown(Box<ShutdownProcedure>),
     /// Boot the selected hosts anew, one after the other.
     Reboot {
         /// The boot that each of them ran before: one that runs another is done.
@@ -71,9 +75,10 @@ impl Procedure {
     /// What the inventory says, and nothing else.
     pub const UP: Self = Self::Up { prune: false };
 
-    /// Whether a second plan is empty when all is done.
+    /// Whether a second plan is empty when all is done. Hosts that are off are proven to be by their
+    /// silence, and answer no second question.
     pub fn is_proven_by_planning(&self) -> bool {
-        !matches!(self, Self::Rebalance { .. })
+        !matches!(self, Self::Rebalance { .. } | Self::Shutdown(_))
     }
 
     /// The questions that it has beyond those of every plan.
@@ -82,6 +87,7 @@ impl Procedure {
             Self::Upgrade { .. } => upgrade::probes(),
             Self::Rotate(_) => rotate::probes(),
             Self::Recover(_) => recover::probes(),
+            Self::Shutdown(_) => shutdown::probes(),
             _ => Vec::new(),
         }
     }
@@ -133,6 +139,7 @@ impl Procedure {
                 reset::plan(plan, inventory, gathered, seen);
             }),
             Self::Recover(procedure) => recover::plan(inventory, gathered, procedure),
+            Self::Shutdown(procedure) => shutdown::plan(inventory, gathered, procedure),
             Self::Rebalance { services } => guarded(inventory, gathered, |plan, seen| {
                 rebalance::plan(plan, seen, services);
             }),

@@ -60,7 +60,7 @@ pub struct Record {
 }
 
 /// What a record has beside the services: no secret is in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The cluster's name in the inventory.
     pub cluster: String,
@@ -153,7 +153,7 @@ pub enum Phase {
 }
 
 /// What the last manager tells of a shutdown to whoever asks, and no secret.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// The version of the format: [`FORMAT`].
     pub format: u32,

@@ -19,6 +19,7 @@ pub use daemon::{
 pub use dropin::DropIns;
 pub use engine::EngineService;
 pub use kernel::Kernel;
+pub(crate) use nfs::automount;
 pub use nfs::{NfsExports, NfsIdmap, NfsMounts, NfsRemoved};
 pub use package::EnginePackage;
 pub(crate) use package::{BROUGHT, brought_version, version_matches};

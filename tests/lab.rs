@@ -24,6 +24,8 @@ mod recover;
 mod rotate;
 #[path = "lab/run.rs"]
 mod run;
+#[path = "lab/shutdown.rs"]
+mod shutdown;
 #[path = "twins/tale.rs"]
 mod tale;
 #[path = "lab/tell.rs"]
@@ -167,6 +169,24 @@ fn a_lost_quorum_is_recovered() {
             ("a new certificate authority", rotate::authority),
             ("two of three managers away", recover::lost),
             ("back to a copy", recover::gone_back),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn everything_is_switched_off() {
+    let world = World::new("test-off");
+    life::inventories(&world);
+    tell(
+        &world,
+        &[
+            ("three stacks", shutdown::begin),
+            ("what must not be done", shutdown::refused),
+            (
+                "cut, a worker dead, from elsewhere",
+                shutdown::cut_and_finished,
+            ),
         ],
     );
 }

@@ -1,6 +1,9 @@
 //! What all verbs that change something have in common: take the lock, ask the hosts, plan, show,
 //! refuse or confirm, carry out, and prove by a second plan that it is done.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use clap::Args;
 use jiff::Timestamp;
 
@@ -9,7 +12,7 @@ use crate::execute::journal::Journal;
 use crate::execute::{self, Event, Stop};
 use crate::fleet::live::RemoteLock;
 use crate::plan::saved::Saved;
-use crate::plan::{Outlook, Plan};
+use crate::plan::{ChangeId, Outlook, Plan, Step};
 use crate::procedure::Procedure;
 use crate::state::{Owner, RunLock, State};
 use crate::swarm::Gathered;
@@ -19,7 +22,7 @@ use crate::ui::{Printer, diff, interrupt, plan as show, prompt, text};
 use super::audit::Audit;
 use super::cluster::{Cluster, Emit, Follow};
 use super::lock::{self, Break};
-use super::{recover, reset, wipe};
+use super::{recover, reset, shutdown, wipe};
 
 /// The options of every verb that changes something.
 #[derive(Debug, Clone, Default, Args)]
@@ -71,6 +74,10 @@ pub(super) struct Work<'a> {
     verb: &'static str,
     /// What was typed on the command line for a procedure that wants the cluster's name.
     pub(super) typed: Option<String>,
+    /// Whether the plan is only shown.
+    pub(super) dry_run: bool,
+    /// Whether hosts are switched off by now: nobody is left to tell, or to hold a lock.
+    goes_off: Arc<AtomicBool>,
     /// What the managers are told of it.
     pub(super) audit: Audit<'a>,
     began: std::time::Instant,
@@ -109,6 +116,8 @@ impl<'a> Work<'a> {
             printer,
             verb,
             typed: None,
+            dry_run: false,
+            goes_off: Arc::default(),
             audit: Audit::new(verb.to_owned(), printer),
             began: std::time::Instant::now(),
             alone_here,
@@ -166,7 +175,9 @@ impl<'a> Work<'a> {
     /// Tells the managers how it ended, and lets go of their lock.
     pub(super) async fn let_go(&mut self, lock: RemoteLock, result: &Result<()>) {
         let (live, code) = (&self.cluster.live, exit_code(result));
-        self.audit.ended(live, &lock, code).await;
+        if !self.goes_off.load(Ordering::SeqCst) {
+            self.audit.ended(live, &lock, code).await;
+        }
         lock.release().await;
     }
 
@@ -214,6 +225,10 @@ impl<'a> Work<'a> {
         if plan.changes.is_empty() {
             return self.follow.report.result().map(|()| Next::Done);
         }
+        if self.dry_run {
+            self.printer.say("nothing was done: this was a dry run");
+            return Ok(Next::Done);
+        }
         wipe::confirm(&plan)?;
         self.confirm(&plan, made)?;
         wipe::forget(&mut self.cluster.inventory);
@@ -226,7 +241,9 @@ impl<'a> Work<'a> {
             self.printer
                 .say(format!("\n{}", self.follow.report.render()));
         }
-        still_alone(lock)?;
+        if !self.goes_off.load(Ordering::SeqCst) {
+            still_alone(lock)?;
+        }
         self.follow.report.result()?;
         if let Procedure::Recover(recover) = &mut self.procedure {
             recover.begun = true;
@@ -288,6 +305,9 @@ impl<'a> Work<'a> {
         {
             return Ok(());
         }
+        if let Procedure::Shutdown(_) = &self.procedure {
+            return shutdown::confirm(plan, self.typed.as_deref());
+        }
         if self.procedure == Procedure::Reset {
             return reset::confirm(&plan.cluster, self.typed.as_deref());
         }
@@ -317,17 +337,31 @@ impl<'a> Work<'a> {
         lock: Option<&RemoteLock>,
     ) -> Result<execute::Report> {
         let (live, stop) = (&self.cluster.live, &self.stop);
+        let goes_off = Arc::clone(&self.goes_off);
         let watch = lock.map(|lock| {
             let (lost, soft) = (lock.lost().clone(), stop.soft.clone());
+            let goes_off = Arc::clone(&goes_off);
             tokio::spawn(async move {
                 lost.cancelled().await;
-                soft.cancel();
+                // Managers that are switched off hold no lock, and that is meant.
+                if !goes_off.load(Ordering::SeqCst) {
+                    soft.cancel();
+                }
             })
         });
+        let began = tokio::time::Instant::from_std(self.began);
         let ran = self
             .follow
             .during(async |it: &Emit| {
-                execute::run(live.as_ref(), &plan.changes, stop, &|event| it.emit(event)).await
+                let emit = |event| {
+                    if let Event::ChangeStarted { change, .. } = &event
+                        && switches_off(plan, change)
+                    {
+                        goes_off.store(true, Ordering::SeqCst);
+                    }
+                    it.emit(event);
+                };
+                execute::run_since(live.as_ref(), &plan.changes, stop, began, &emit).await
             })
             .await?;
         if let Some(watch) = watch {
@@ -367,6 +401,15 @@ impl<'a> Work<'a> {
             )),
         )
     }
+}
+
+/// Whether `change` switches its host off.
+fn switches_off(plan: &Plan, change: &ChangeId) -> bool {
+    let found = plan.changes.iter().find(|it| it.id == *change);
+    found.is_some_and(|change| {
+        let off = |step: &Step| matches!(step.inner(), Step::PowerOff { .. });
+        change.steps.iter().any(off)
+    })
 }
 
 fn exit_code(result: &Result<()>) -> u8 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Fault, FaultKind, Fleet};
@@ -71,6 +71,18 @@ pub async fn run(
     stop: &Stop,
     emit: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Report, GraphError> {
+    run_since(fleet, changes, stop, Instant::now(), emit).await
+}
+
+/// The same for a command that `began` some time ago, which counts for what is given up after a time
+/// ([`Step::Try`]).
+pub async fn run_since(
+    fleet: &dyn Fleet,
+    changes: &[Change],
+    stop: &Stop,
+    began: Instant,
+    emit: &(dyn Fn(Event) + Send + Sync),
+) -> Result<Report, GraphError> {
     let graph = Graph::of(changes)?;
     emit(Event::ExecuteStarted {
         changes: changes.len(),
@@ -79,6 +91,7 @@ pub async fn run(
     let mut runner = Runner {
         fleet,
         changes,
+        began,
         emit,
         ready: graph
             .waits_for
@@ -99,6 +112,7 @@ pub async fn run(
 struct Runner<'a> {
     fleet: &'a dyn Fleet,
     changes: &'a [Change],
+    began: Instant,
     emit: &'a (dyn Fn(Event) + Send + Sync),
     graph: &'a Graph,
     waits_for: Vec<usize>,
@@ -179,6 +193,7 @@ impl<'a> Runner<'a> {
 
     fn start(&self, place: usize) -> BoxFuture<'a, Ended> {
         let (fleet, emit, change) = (self.fleet, self.emit, &self.changes[place]);
+        let since = self.began;
         emit(Event::ChangeStarted {
             change: change.id.clone(),
             host: change.host.clone(),
@@ -186,7 +201,7 @@ impl<'a> Runner<'a> {
         });
         Box::pin(async move {
             let began = Instant::now();
-            let outcome = carry_out(fleet, change, emit).await;
+            let outcome = carry_out(fleet, change, since, emit).await;
             let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             (place, outcome, millis)
         })
@@ -194,8 +209,8 @@ impl<'a> Runner<'a> {
 
     fn end(&mut self, place: usize, outcome: Outcome, millis: u64) {
         let done = outcome == Outcome::Done;
-        let declined =
-            matches!(&outcome, Outcome::Failed { fault, .. } if fault.kind == FaultKind::Declined);
+        let declined = matches!(&outcome, Outcome::Failed { fault, .. }
+            if matches!(fault.kind, FaultKind::Declined | FaultKind::GivenUp));
         self.record(place, outcome, millis);
         if done {
             self.free(&self.graph.dependents[place]);
@@ -207,7 +222,8 @@ impl<'a> Runner<'a> {
         let mut over = vec![place];
         while let Some(ended) = over.pop() {
             let mut doomed = self.graph.dependents[ended].clone();
-            // Of what a hook turned down nothing was begun, and it is in nobody's way.
+            // Of what a hook turned down nothing was begun, and it is in nobody's way; what was only
+            // tried must not be.
             let followers = &self.graph.followers[ended];
             if declined { &mut freed } else { &mut doomed }.extend(followers);
             for next in doomed {
@@ -247,6 +263,7 @@ impl<'a> Runner<'a> {
 async fn carry_out(
     fleet: &dyn Fleet,
     change: &Change,
+    since: Instant,
     emit: &(dyn Fn(Event) + Send + Sync),
 ) -> Outcome {
     // Whether anything may have been done to the host by now.
@@ -269,7 +286,7 @@ async fn carry_out(
         let mut lost = RETRIES.iter();
         let mut elections = ELECTIONS.iter();
         loop {
-            let Err(fault) = fleet.run(&change.host, step, &output).await else {
+            let Err(fault) = once(fleet, &change.host, step, since, &output).await else {
                 break;
             };
             let pause = match fault.kind {
@@ -282,6 +299,10 @@ async fn carry_out(
             let Some(pause) = pause else {
                 let fault = match step {
                     Step::Hook(hook) => of_hook(hook, fault, begun, &change.host),
+                    Step::Try { .. } if fault.kind != FaultKind::Cancelled => Fault {
+                        kind: FaultKind::GivenUp,
+                        ..fault
+                    },
                     _ => fault,
                 };
                 return Outcome::Failed { step: title, fault };
@@ -291,6 +312,32 @@ async fn carry_out(
         }
     }
     Outcome::Done
+}
+
+/// Carries out one step; one that is only tried no longer than it may take.
+async fn once(
+    fleet: &dyn Fleet,
+    host: &str,
+    step: &Step,
+    since: Instant,
+    output: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), Fault> {
+    let Step::Try { step, until } = step else {
+        return fleet.run(host, step, output).await;
+    };
+    let Some(until) = until else {
+        return fleet.run(host, step, output).await;
+    };
+    let end = since + Duration::from_secs(u64::from(*until));
+    let late = |what: &str| {
+        let why = format!("{what}: second {until} since the command began is over");
+        Fault::new(FaultKind::GivenUp, why)
+    };
+    if Instant::now() >= end {
+        return Err(late("skipped"));
+    }
+    let run = timeout_at(end, fleet.run(host, step, output)).await;
+    run.unwrap_or_else(|_| Err(late("given up in the middle")))
 }
 
 /// What a hook that failed means: as long as nothing was done to its host, that no is all.

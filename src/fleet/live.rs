@@ -8,11 +8,13 @@ mod hook;
 pub mod keyfile;
 mod lock;
 mod ports;
+mod power;
 mod rebalance;
 mod reboot;
 mod recover;
 mod remote;
 mod rotate;
+mod shutdown;
 mod swarm;
 mod target;
 mod wait;
@@ -268,6 +270,11 @@ impl Fleet for Live {
                 Step::Reboot { boot_id } => {
                     reboot::reboot(self.remote(host)?, boot_id, output).await
                 }
+                Step::PowerOff { deadline, force } => {
+                    let deadline = Duration::from_secs(u64::from(*deadline));
+                    power::off(self.remote(host)?, deadline, *force, output).await
+                }
+                Step::Shutdown(call) => shutdown::step(self, host, step, call, output).await,
                 Step::Pause { seconds } => {
                     tokio::time::sleep(Duration::from_secs(u64::from(*seconds))).await;
                     Ok(())

@@ -87,7 +87,7 @@ pub(super) fn check(plan: &Plan, up: &Up) -> Vec<Refusal> {
 }
 
 fn movement(change: &Change, up: &Up) -> Option<Move> {
-    change.steps.iter().find_map(|step| match step {
+    change.steps.iter().find_map(|step| match step.inner() {
         Step::Docker(DockerCall::SwarmJoin {
             role: Role::Manager,
             ..

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 
+use super::shutdown::ShutdownStep;
 use super::step::{PackageSpec, ServiceAction, Step};
 use crate::shell;
 
@@ -95,8 +96,14 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::CopySwarmState { id } => recover::copy(id),
         Step::Storage(call) => storage::body(call),
         Step::Host(call) => host::body(call)?,
+        Step::Shutdown(ShutdownStep::Release { target, automount }) => {
+            nfs::release(target, automount.as_deref())
+        }
+        Step::Try { step, .. } => return script(step),
         Step::Docker(_)
         | Step::Rotate(_)
+        | Step::Shutdown(_)
+        | Step::PowerOff { .. }
         | Step::Wait { .. }
         | Step::Lab(_)
         | Step::Upload { .. }

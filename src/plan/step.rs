@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hook::HookStep;
 use super::nfs::NfsStep;
+use super::shutdown::ShutdownStep;
 
 pub use host::HostCall;
 pub use rotate::{KEY_NOTE, KeyNote, KeyTo, RotateCall, WhichKey};
@@ -149,6 +150,23 @@ pub enum Step {
         /// The ID of the boot that the plan saw.
         boot_id: String,
     },
+    /// Switches the host off and waits until it is silent.
+    PowerOff {
+        /// How long until then, in seconds.
+        deadline: u32,
+        /// Whether what does not stop in half of that time is ended.
+        force: bool,
+    },
+    /// Does something for a shutdown.
+    Shutdown(ShutdownStep),
+    /// Tries a step in an emergency: where it fails, or is not over in time, what follows the change
+    /// goes on without it.
+    Try {
+        /// The step.
+        step: Box<Step>,
+        /// When it is given up, in seconds since the command began.
+        until: Option<u32>,
+    },
     /// Waits, so that a person can look before the next node's turn comes.
     Pause {
         /// How long.
@@ -165,10 +183,18 @@ pub enum Step {
 }
 
 impl Step {
+    /// The step itself, where it is only tried.
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::Try { step, .. } => step.inner(),
+            step => step,
+        }
+    }
+
     /// Whether it does nothing to what runs: a change that ends after no other steps was not begun.
     pub fn is_harmless(&self) -> bool {
         matches!(
-            self,
+            self.inner(),
             Self::Hook(_) | Self::FetchPackages { .. } | Self::Upload { .. } | Self::Wait { .. }
         )
     }
@@ -244,6 +270,18 @@ impl fmt::Display for Step {
                 write!(f, "upgrade packages {}", listed(packages))
             }
             Self::Reboot { .. } => f.write_str("reboot, and wait until the host is back"),
+            Self::PowerOff { deadline, .. } => {
+                write!(
+                    f,
+                    "power off, and wait up to {deadline} s until the host is silent"
+                )
+            }
+            Self::Shutdown(step) => step.fmt(f),
+            Self::Try { step, until: None } => write!(f, "try to {step}"),
+            Self::Try {
+                step,
+                until: Some(until),
+            } => write!(f, "until second {until}, try to {step}"),
             Self::Pause { seconds } => write!(f, "pause for {seconds} s"),
             Self::HoldPackages { packages } => write!(f, "hold packages {}", listed(packages)),
             Self::FetchKey { url, path } => write!(f, "fetch signing key {url} to {path}"),

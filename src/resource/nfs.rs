@@ -7,6 +7,7 @@ mod server;
 pub(super) mod unit;
 
 use crate::facts::HostFacts;
+use crate::inventory::Mount;
 use crate::known::Known;
 use crate::plan::{Diff, PackageSpec, Step};
 
@@ -20,6 +21,11 @@ pub use server::NfsExports;
 
 /// The port of NFS (nfs(5), `port`).
 pub(crate) const PORT: u16 = 2049;
+
+/// The unit that mounts a folder again when something touches it, where there is one.
+pub(crate) fn automount(mount: &Mount) -> Option<String> {
+    mount.automount.then(|| unit::automount_unit(mount))
+}
 
 /// What differs and how to mend it, gathered piece by piece. What the facts do not tell ends it
 /// with the reason.

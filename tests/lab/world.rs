@@ -199,6 +199,15 @@ impl World {
         self.docker(&["container", verb, &container_name(&self.cluster, host)]);
     }
 
+    /// Whether a host runs.
+    pub(crate) fn is_on(&self, host: &str) -> bool {
+        let name = container_name(&self.cluster, host);
+        let mut docker =
+            self.docker_command(&["container", "inspect", "--format={{.State.Running}}", &name]);
+        let output = docker.output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim() == "true"
+    }
+
     /// Pulls the cable of a host.
     pub(crate) fn cut(&self, host: &str) {
         let (network, name) = self.cable(host);

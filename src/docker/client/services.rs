@@ -3,7 +3,7 @@
 //! A service is changed as the JSON that the engine gave: types of our own would drop what a newer
 //! engine knows and they do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hyper::Method;
 use serde::Deserialize;
@@ -198,6 +198,42 @@ impl Docker {
             Err(DockerError::Api { status: 404, .. }) => Ok(()),
             other => other.map(drop),
         }
+    }
+
+    /// How many tasks have not ended of each service that was removed or is scaled to nothing, by
+    /// the service's name, else its ID. Those on nodes that are down are not counted: they are called
+    /// running for a day, and nobody can end them.
+    pub async fn ending_tasks(&self) -> Result<BTreeMap<String, usize>, DockerError> {
+        let services = self.services_whole().await?;
+        let tasks: Vec<Task> = self.get("/tasks", DEADLINE).await?;
+        let nodes = self.nodes().await?;
+        let down = nodes.iter().filter(|node| node.state == "down");
+        let down: BTreeSet<&str> = down.map(|node| node.id.as_str()).collect();
+        let mut names = BTreeMap::new();
+        for service in &services {
+            let spec = &service["Spec"];
+            let (id, name) = (service["ID"].as_str(), spec["Name"].as_str());
+            if let (Some(id), Some(name)) = (id, name) {
+                names.insert(id, (name, crate::record::is_halted(spec)));
+            }
+        }
+        let mut left = BTreeMap::new();
+        for task in tasks {
+            let (name, ends) = names
+                .get(task.service.as_str())
+                .copied()
+                .unwrap_or((task.service.as_str(), true));
+            let ended = [
+                "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
+            ];
+            let ended = ended.contains(&task.status.state.as_str());
+            // One that was never given to a node has no container.
+            let placed = !task.node.is_empty() && !down.contains(task.node.as_str());
+            if ends && !ended && placed {
+                *left.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        Ok(left)
     }
 
     async fn service(&self, service: &str) -> Result<Value, DockerError> {

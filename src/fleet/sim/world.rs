@@ -320,19 +320,25 @@ impl World {
             .filter(|cluster| self.has_quorum(cluster))
             .cloned()
             .collect();
-        let done = if let Step::Lab(call) = step {
-            self.lab(name, call);
-            Ok(())
-        } else {
-            self.act(name, step, mishap)
+        let done = match step {
+            Step::Lab(call) => {
+                self.lab(name, call);
+                Ok(())
+            }
+            Step::Shutdown(call) => self.shutdown(name, call),
+            Step::PowerOff { .. } => self.power_off(name),
+            step => self.act(name, step, mishap),
         };
         if restarts && let Some(host) = self.hosts.get_mut(name) {
             host.asks = None;
         }
         self.let_time_pass();
         for cluster in had {
-            // One without nodes was left by its last one.
-            if !self.has_quorum(&cluster) && self.raft(&cluster).0 > 0 {
+            // One without nodes was left by its last one; what is switched off is meant to go.
+            if !matches!(step, Step::PowerOff { .. })
+                && !self.has_quorum(&cluster)
+                && self.raft(&cluster).0 > 0
+            {
                 self.quorum_lost_by.push(format!("{name}: {step}"));
             }
         }
@@ -453,6 +459,9 @@ impl World {
             | Step::Upload { .. }
             | Step::ValidateDaemonConfig { .. }
             | Step::Hook(_)
+            | Step::Shutdown(_)
+            | Step::PowerOff { .. }
+            | Step::Try { .. }
             | Step::Lab(_) => {}
             Step::CopySwarmState { id } => return self.copy(name, id),
             Step::Storage(call) => return super::storage::step(host, call),

@@ -56,6 +56,17 @@ pub(super) fn body(step: &NfsStep) -> (String, u32) {
     }
 }
 
+/// The body that unmounts a folder until the next boot, and how long it may take in seconds. It
+/// fails nothing: whoever asks for it is about to switch the host off.
+pub(super) fn release(target: &str, automount: Option<&str>) -> (String, u32) {
+    let target = shell::quote(target);
+    let automount = shell::quote(automount.unwrap_or_default());
+    (
+        format!("{ASIDE}target={target}\nautomount={automount}\n{RELEASE}"),
+        90,
+    )
+}
+
 /// What to do about a step that ended with `status`.
 pub(super) fn explain(status: u8) -> Option<&'static str> {
     match status {
@@ -228,6 +239,25 @@ done
 for name in "$@"; do rm -f "/etc/systemd/system/$name"; done
 systemctl daemon-reload
 for name in "$@"; do systemctl reset-failed -- "$name" 2>/dev/null || :; done
+"#;
+
+const RELEASE: &str = r#"if mounted; then
+  code=0
+  unmount || code=$?
+  case $code in
+    0) say "unmounted $target" ;;
+    85) say "the server of $target does not answer" ;;
+    *) say "$target is in use by$(users): $said" ;;
+  esac
+  if [ "$code" != 0 ]; then
+    # Without asking anybody: neither the server, nor the helper that would.
+    if aside 10 umount -l -i -c -- "$target"; then say "detached $target"
+    else say "$target could not be detached, and stays: $said"; fi
+  fi
+fi
+if [ -n "$automount" ]; then
+  aside 20 systemctl stop -- "$automount" || say "systemd could not stop $automount: $said"
+fi
 "#;
 
 #[cfg(test)]

@@ -1,0 +1,212 @@
+//! `skep shutdown`: switches everything off in the right order.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::procedure::{Procedure, ShutdownProcedure};
+use crate::record::{self, FILE};
+use crate::state::{Owner, State};
+use crate::ui::Printer;
+
+use super::cluster::Cluster;
+use super::load::load;
+use super::reset::confirm_name;
+use super::work::{Work, WorkArgs};
+use super::{Global, block_on};
+
+/// How long a host may take to let us log in where there is a hurry, in seconds.
+const HURRY: u32 = 5;
+
+/// The shortest deadline in which anything can be switched off, in seconds.
+const SHORTEST: u32 = 30;
+
+/// The arguments of `skep shutdown`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Records nodes and services, here and on the last manager; demotes the other managers one at a time;
+scales services to zero and waits for their tasks; unmounts folders of servers; switches workers off,
+then managers, the one with the record last. Each host proves by its silence that it is off. Hosts
+without a role in the swarm stay on. Run it again to go on after a failure, also from elsewhere.
+
+The cluster's name must be typed, or given with --confirm; --yes is no answer to that.
+
+Examples:
+  skep shutdown
+  skep shutdown --dry-run
+  skep shutdown --confirm hive --deadline 120s
+  skep shutdown --emergency --save-unlock-key /media/stick/key")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are")]
+pub struct ShutdownArgs {
+    /// The cluster's name, to go ahead without being asked for it
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+
+    /// Show all that would be done, and do nothing
+    #[arg(long, conflicts_with_all = ["confirm", "yes"])]
+    pub dry_run: bool,
+
+    /// The manager that is switched off last, and is to be switched on first; else the leader
+    #[arg(long, value_name = "NAME")]
+    pub last: Option<String>,
+
+    /// Remove the services in place of scaling them to zero; `skep start` makes them again
+    #[arg(long)]
+    pub remove: bool,
+
+    /// Let nothing that fails stop the rest: dead hosts, a lost quorum, mounts that hang
+    #[arg(long)]
+    pub emergency: bool,
+
+    /// When all must be off, such as `120s` or `5m`: what is late by then is left out; implies --emergency
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub deadline: Option<u32>,
+
+    /// Leave hosts as they are that do not answer
+    #[arg(long)]
+    pub skip_unreachable: bool,
+
+    /// The file of the record here [default: with the journals]
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// Save the swarm's unlock key in a new file, for you alone
+    #[arg(long, value_name = "FILE")]
+    pub save_unlock_key: Option<PathBuf>,
+
+    /// What all verbs that change something take.
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
+/// Seconds of `90`, `90s` or `5m`.
+fn seconds(text: &str) -> Result<u32, String> {
+    let (number, unit) = match text.strip_suffix('m') {
+        Some(number) => (number, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    let number = number.parse::<u32>().ok();
+    let seconds = number.and_then(|number| number.checked_mul(unit));
+    let seconds = seconds.ok_or("expected seconds or minutes, such as `120s` or `5m`")?;
+    if seconds < SHORTEST {
+        return Err(format!(
+            "a host takes longer than that to go down: at least {SHORTEST}s"
+        ));
+    }
+    Ok(seconds)
+}
+
+/// Shuts the cluster down.
+///
+/// # Errors
+///
+/// Another name, a refusal, a step that failed, a host that is not silent.
+pub fn run(args: &ShutdownArgs, global: &Global, printer: &Printer) -> Result<()> {
+    block_on(async {
+        let mut inventory = load(global, printer)?;
+        if args.skip_unreachable {
+            inventory.all_optional();
+        }
+        let hurry = args.deadline.is_some() || args.emergency;
+        if hurry {
+            for host in &mut inventory.hosts {
+                let own = host.ssh.connect_timeout;
+                host.ssh.connect_timeout = if own == 0 { HURRY } else { own.min(HURRY) };
+            }
+        }
+        let procedure = procedure(args, &inventory.cluster)?;
+        let to = procedure.to.clone();
+        let cluster = Cluster::open_with(inventory, None, printer).await?;
+        cluster.is_made().await?;
+        let procedure = Procedure::Shutdown(Box::new(procedure));
+        let mut work = Work::begin(cluster, procedure, "shutdown", &args.work, printer)?;
+        work.typed.clone_from(&args.confirm);
+        work.dry_run = args.dry_run;
+        let ended = work.run().await;
+        if ended.is_ok() && !args.dry_run && !args.work.json {
+            goodbye(&to, printer);
+        }
+        ended
+    })
+}
+
+fn procedure(args: &ShutdownArgs, cluster: &str) -> Result<ShutdownProcedure> {
+    let to = match &args.record {
+        Some(path) => path.clone(),
+        None => State::of(cluster)?.directory().join(FILE),
+    };
+    let to = std::path::absolute(&to)
+        .map_err(|error| Error::usage(format!("`{}`", to.display())).because(error))?;
+    let former = record::load(&to).map_err(|error| {
+        Error::failed(format!("cannot read the record `{}`", to.display()))
+            .because(error)
+            .hint("Look at it. Move it aside if nothing in it is needed any more, or name another file with `--record FILE`.")
+    })?;
+    if let Some(key) = args.save_unlock_key.as_ref().filter(|path| path.exists()) {
+        let error = Error::usage(format!("`{}` is there already", key.display()));
+        return Err(error.hint("`--save-unlock-key` writes a new file, and never over another."));
+    }
+    let here = std::fs::read_to_string("/etc/machine-id").ok();
+    let here = here.map(|id| id.trim().to_owned());
+    Ok(ShutdownProcedure {
+        last: args.last.clone(),
+        remove: args.remove,
+        emergency: args.emergency,
+        deadline: args.deadline,
+        to,
+        unlock_key: args.save_unlock_key.clone(),
+        former: former.map(|record| record.mark()),
+        here: here.filter(|id| !id.is_empty()),
+        now: Timestamp::now(),
+        by: Owner::this("shutdown").name(),
+    })
+}
+
+/// Says once more what is needed for the way back.
+fn goodbye(record: &std::path::Path, printer: &Printer) {
+    let Ok(Some(found)) = record::load(record) else {
+        return;
+    };
+    let head = &found.head;
+    printer.say(format!(
+        "all is off; `{}` goes on first. The record is `{}`, and on `{}`.",
+        head.last,
+        record.display(),
+        head.last
+    ));
+    if let Some(end) = head.back_before {
+        let end = end.strftime("%Y-%m-%d %H:%M UTC");
+        printer.say(format!("be back before {end}"));
+    }
+}
+
+/// Asks for the cluster's name, unless it was `typed` before.
+///
+/// # Errors
+///
+/// A refusal where it is another one, or where there is nobody to ask.
+pub(super) fn confirm(plan: &Plan, typed: Option<&str>) -> Result<()> {
+    let cluster = &plan.cluster;
+    let question = format!("Switch all of `{cluster}` off?");
+    let help = "Every service ends, every host goes off. To go on, type the cluster's name";
+    confirm_name(cluster, typed, &question, help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_seconds_or_minutes() {
+        assert_eq!(seconds("120"), Ok(120));
+        assert_eq!(seconds("120s"), Ok(120));
+        assert_eq!(seconds("5m"), Ok(300));
+        for wrong in ["", "s", "x", "-3s", "1h", "99999999999", "71582789m"] {
+            assert!(seconds(wrong).unwrap_err().contains("`120s`"), "{wrong}");
+        }
+        assert!(seconds("5s").unwrap_err().contains("at least 30s"));
+    }
+}

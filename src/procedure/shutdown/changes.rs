@@ -1,0 +1,390 @@
+//! The changes of a shutdown, in their order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{Node, Service};
+use crate::inventory::{self, Inventory, Role};
+use crate::known::Known;
+use crate::plan::swarm::wait_member;
+use crate::plan::{
+    Change, ChangeId, Condition, Diff, DockerCall, Lane, Plan, Refusal, Risk, ShutdownStep, Step,
+};
+use crate::quorum::demotion;
+use crate::record::{Head, Mode, WAS_MANAGER};
+use crate::resource::automount;
+use crate::swarm::{Gathered, Up};
+
+use super::ShutdownProcedure;
+use super::picture::Picture;
+
+/// How long a demotion may take. The demoted leader first hands over, and each of the two is an
+/// election of some seconds.
+const DEMOTE_SECONDS: u32 = 120;
+
+/// How long tasks may take to end: some have a `stop_grace_period` of minutes.
+const TASKS_SECONDS: u32 = 300;
+
+/// How long a host may take to power off. A unit that does not stop takes 90 s.
+const OFF_SECONDS: u32 = 300;
+const EMERGENCY_OFF_SECONDS: u32 = 180;
+
+/// The ends of the shares of a deadline, in hundredths: record, demotions, tasks, mounts, workers'
+/// silence, managers', the last one's.
+const RECORD: u32 = 25;
+const DEMOTE: u32 = 40;
+const TASKS: u32 = 60;
+const MOUNTS: u32 = 70;
+const WORKERS: u32 = 85;
+const MANAGERS: u32 = 95;
+const ALL: u32 = 100;
+
+/// What the changes are made from.
+pub(super) struct Draft<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) gathered: &'a Gathered,
+    pub(super) shutdown: &'a ShutdownProcedure,
+    pub(super) picture: &'a Picture<'a>,
+    pub(super) last: &'a str,
+    pub(super) head: &'a Head,
+    /// The swarm, where it is to be touched.
+    pub(super) up: Option<&'a Up>,
+}
+
+impl Draft<'_> {
+    /// Adds all of them to `plan`, each phase after the one before.
+    pub(super) fn all(&self, plan: &mut Plan) {
+        let mut before = BTreeSet::new();
+        if !self.picture.goes_off() {
+            let record = vec![self.record()];
+            self.phase(plan, &mut before, record);
+            if let Some(up) = self.up {
+                for change in self.demotions(plan, up) {
+                    self.phase(plan, &mut before, vec![change]);
+                }
+                let halt = self.halt(plan).into_iter().collect();
+                self.phase(plan, &mut before, halt);
+            }
+            let mounts = self.mounts();
+            self.phase(plan, &mut before, mounts);
+            let note = vec![self.note()];
+            self.phase(plan, &mut before, note);
+        }
+        let last = |host: &&inventory::Host| host.name == self.last;
+        let managed = |host: &&inventory::Host| self.picture.managed(host);
+        let on = || self.picture.on();
+        let workers = on().filter(|host| !last(host) && !managed(host));
+        let workers = workers.map(|host| self.off(host, MOUNTS, WORKERS));
+        self.phase(plan, &mut before, workers.collect());
+        let managers = on().filter(|host| !last(host) && managed(host));
+        let managers = managers.map(|host| self.off(host, WORKERS, MANAGERS));
+        self.phase(plan, &mut before, managers.collect());
+        let last = on().filter(last);
+        let last = last.map(|host| self.off(host, MANAGERS, ALL));
+        self.phase(plan, &mut before, last.collect());
+    }
+
+    /// Puts `changes`, which may go on at the same time, behind all of the phase before.
+    fn phase(&self, plan: &mut Plan, before: &mut BTreeSet<ChangeId>, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let ids = changes.iter().map(|change| change.id.clone()).collect();
+        let earlier = std::mem::replace(before, ids);
+        for mut change in changes {
+            if self.shutdown.tries() {
+                change.follows.clone_from(&earlier);
+            } else {
+                change.needs.clone_from(&earlier);
+            }
+            plan.changes.push(change);
+        }
+    }
+
+    /// When a share of the deadline ends, in seconds since the command began.
+    fn until(&self, share: u32) -> Option<u32> {
+        self.shutdown
+            .deadline
+            .map(|deadline| deadline.saturating_mul(share) / 100)
+    }
+
+    /// The step, only tried where that is wanted.
+    fn step(&self, step: Step, until: Option<u32>) -> Step {
+        if self.shutdown.tries() {
+            Step::Try {
+                step: Box::new(step),
+                until,
+            }
+        } else {
+            step
+        }
+    }
+
+    fn record(&self) -> Change {
+        let step = Step::Shutdown(ShutdownStep::Record {
+            head: Box::new(self.head.clone()),
+            to: self.shutdown.to.clone(),
+            whole: !self.shutdown.tries(),
+        });
+        // It has its own deadlines, and is never left out.
+        let mut steps = vec![self.step(step, self.until(RECORD))];
+        if let (Some(to), true) = (&self.shutdown.unlock_key, self.up.is_some()) {
+            let step = Step::Shutdown(ShutdownStep::SaveUnlockKey { to: to.clone() });
+            steps.push(self.step(step, self.until(RECORD)));
+        }
+        let count = self.head.nodes.len();
+        let summary = format!("record {count} nodes and all services, here and on this manager");
+        let mut made = change(self.last, "swarm.record", summary, steps);
+        made.risk = Risk::Safe;
+        made
+    }
+
+    /// The demotions, those that do not answer first: each of them makes the majority smaller.
+    fn demotions(&self, plan: &mut Plan, up: &Up) -> Vec<Change> {
+        let last = up.node_of(self.last).map(|node| node.id.clone());
+        let mut managers: Vec<&Node> = up
+            .nodes
+            .iter()
+            .filter(|node| node.manager.is_some() || node.role == Role::Manager)
+            .filter(|node| Some(&node.id) != last.as_ref())
+            .collect();
+        let reachable = |node: &Node| node.manager.as_ref().is_some_and(|raft| raft.reachable);
+        managers.sort_by_key(|node| (reachable(node), self.place(node, up)));
+        let (mut total, mut alive) = up.raft();
+        let mut gone: BTreeSet<String> = BTreeSet::new();
+        let mut changes = Vec::new();
+        for node in managers {
+            let answers = reachable(node);
+            if node.manager.is_some() {
+                let why = demotion(&node.hostname, total, alive, answers);
+                if let (Some(why), true) = (why, self.shutdown.tries()) {
+                    let host = &node.hostname;
+                    plan.warnings.push(format!("{host} stays a manager: {why}"));
+                    continue;
+                }
+                total -= 1;
+                alive = alive.saturating_sub(usize::from(answers));
+            }
+            let host = self.host_of(node, up);
+            gone.extend(host.map(|host| host.name.clone()));
+            let others = up.managers.iter().filter(|name| !gone.contains(*name));
+            let mut others: Vec<String> = others.cloned().collect();
+            others.sort_by_key(|name| name != self.last);
+            changes.push(self.demote(node, host, &others));
+        }
+        changes
+    }
+
+    fn demote(&self, node: &Node, host: Option<&inventory::Host>, managers: &[String]) -> Change {
+        let managers = managers.to_vec();
+        let mut steps = vec![
+            Step::Docker(DockerCall::NodeUpdate {
+                managers: managers.clone(),
+                id: host.is_none().then(|| node.id.clone()),
+                role: Some(Role::Worker),
+                availability: None,
+                // In one call with the role: whoever sees a worker sees that it was a manager.
+                labels: BTreeMap::from([(WAS_MANAGER.to_owned(), "manager".to_owned())]),
+                unlabel: BTreeSet::new(),
+            }),
+            Step::Wait {
+                condition: Condition::OutOfRaft {
+                    managers: managers.clone(),
+                    id: node.id.clone(),
+                },
+                deadline: DEMOTE_SECONDS,
+            },
+        ];
+        if host.is_some() {
+            steps.push(wait_member(Role::Worker, &managers));
+        }
+        let steps = steps.into_iter();
+        let steps = steps.map(|step| self.step(step, self.until(DEMOTE)));
+        let mut made = match host {
+            Some(host) => change(
+                &host.name,
+                "swarm.demote",
+                "demote to worker, and wait until it is out of raft".to_owned(),
+                steps.collect(),
+            ),
+            None => change(
+                self.last,
+                &format!("swarm.demote {}", node.id),
+                format!("take the silent manager {} out of raft", node.hostname),
+                steps.collect(),
+            ),
+        };
+        made.lane = Some(Lane::Raft);
+        made.diff.push(Diff::Value {
+            name: format!("role of {}", node.hostname),
+            old: Some("manager".to_owned()),
+            new: Some("worker".to_owned()),
+        });
+        made
+    }
+
+    /// The host that answers and is the node.
+    fn host_of(&self, node: &Node, up: &Up) -> Option<&inventory::Host> {
+        let mut members = self.inventory.members();
+        members.find(|host| up.node_of(&host.name).is_some_and(|it| it.id == node.id))
+    }
+
+    fn place(&self, node: &Node, up: &Up) -> Option<usize> {
+        let host = self.host_of(node, up)?;
+        let mut members = self.inventory.members();
+        members.position(|it| it.name == host.name)
+    }
+
+    /// What takes the services out of service; `None` where nothing of them runs.
+    fn halt(&self, plan: &mut Plan) -> Option<Change> {
+        let facts = self.gathered.get(self.last)?.as_ref().ok()?;
+        let services = match &facts.services {
+            Known::Value(services) => services,
+            other => {
+                let why = other.why_unknown().unwrap_or("no manager tells them");
+                let why = format!("the services are not known: {why}");
+                if self.shutdown.tries() {
+                    plan.warnings
+                        .push(format!("{why}; they are left as they are"));
+                } else {
+                    plan.refusals.push(Refusal {
+                        host: Some(self.last.to_owned()),
+                        why,
+                        hint: "Run the command again; in an emergency: `--emergency`.".to_owned(),
+                    });
+                }
+                return None;
+            }
+        };
+        let remove = self.shutdown.remove;
+        let runs = |service: &Service| match service.mode {
+            Mode::Job => false,
+            _ if remove => true,
+            Mode::Replicated(0) => false,
+            _ => !service.halted,
+        };
+        let names: Vec<&String> = services
+            .iter()
+            .filter(|(_, service)| runs(service))
+            .map(|(name, _)| name)
+            .collect();
+        let ends = |service: &Service| service.halted && service.running != Some(0);
+        if names.is_empty() && !services.values().any(ends) {
+            return None;
+        }
+        let step = Step::Shutdown(ShutdownStep::Halt {
+            services: names.iter().map(|name| (*name).clone()).collect(),
+            remove,
+            deadline: TASKS_SECONDS,
+        });
+        let step = self.step(step, self.until(TASKS));
+        let how = if remove { "remove" } else { "scale to zero" };
+        let count = names.len();
+        let (resource, summary) = match (count, remove) {
+            (0, _) => ("swarm.scale-down", "wait until no task runs".to_owned()),
+            (1, _) => (name_of(remove), format!("{how} 1 service")),
+            _ => (name_of(remove), format!("{how} {count} services")),
+        };
+        let mut made = change(self.last, resource, summary, vec![step]);
+        made.diff = names
+            .into_iter()
+            .filter_map(|name| Some((name, services.get(name)?)))
+            .map(|(name, service)| Diff::Value {
+                name: name.clone(),
+                old: Some(match service.mode {
+                    Mode::Replicated(1) => "1 task".to_owned(),
+                    Mode::Replicated(tasks) => format!("{tasks} tasks"),
+                    Mode::Global => "a task on each node".to_owned(),
+                    Mode::Job => "a job".to_owned(),
+                }),
+                new: (!remove).then(|| "no task".to_owned()),
+            })
+            .collect();
+        Some(made)
+    }
+
+    fn mounts(&self) -> Vec<Change> {
+        let hosts = self.picture.on().filter(|host| !host.mounts.is_empty());
+        let changes = hosts.map(|host| {
+            let facts = self.gathered.get(&host.name);
+            let facts = facts.and_then(|facts| facts.as_ref().ok());
+            let steps = host.mounts.iter().filter(|mount| {
+                let told = facts.and_then(|facts| facts.mounts.get(&mount.target));
+                let told = told.and_then(Known::value);
+                // Of one that is not known it is found out then.
+                told.is_none_or(|told| told.mounted.is_some() || told.automount)
+            });
+            let steps = steps.map(|mount| {
+                let step = Step::Shutdown(ShutdownStep::Release {
+                    target: mount.target.clone(),
+                    automount: automount(mount),
+                });
+                self.step(step, self.until(MOUNTS))
+            });
+            let targets = host.mounts.iter().map(|mount| mount.target.as_str());
+            let targets: Vec<&str> = targets.collect();
+            let summary = format!("unmount {}", targets.join(" "));
+            change(&host.name, "nfs.unmount", summary, steps.collect())
+        });
+        changes.filter(|change| !change.steps.is_empty()).collect()
+    }
+
+    fn note(&self) -> Change {
+        let step = Step::Shutdown(ShutdownStep::SwitchOff {
+            head: Box::new(self.head.clone()),
+            to: self.shutdown.to.clone(),
+        });
+        let step = self.step(step, None);
+        let summary = "note that hosts are switched off from now on".to_owned();
+        let mut made = change(self.last, "swarm.switch-off", summary, vec![step]);
+        made.risk = Risk::Safe;
+        made
+    }
+
+    /// The power-off of one host, whose silence has the share from `begin` to `end`. It is tried
+    /// however late it is.
+    fn off(&self, host: &inventory::Host, begin: u32, end: u32) -> Change {
+        let share = (self.until(begin), self.until(end));
+        let deadline = match share {
+            (Some(begin), Some(end)) => (end - begin).max(10),
+            _ if self.shutdown.emergency => EMERGENCY_OFF_SECONDS,
+            _ => OFF_SECONDS,
+        };
+        let force = self.shutdown.tries();
+        let step = self.step(Step::PowerOff { deadline, force }, None);
+        let summary = if host.name == self.last {
+            "power off, last of all"
+        } else {
+            "power off"
+        };
+        let mut made = change(&host.name, "host.power-off", summary.to_owned(), vec![step]);
+        made.diff.push(Diff::Value {
+            name: "power".to_owned(),
+            old: Some("on".to_owned()),
+            new: Some("off".to_owned()),
+        });
+        made
+    }
+}
+
+fn change(host: &str, resource: &str, summary: String, steps: Vec<Step>) -> Change {
+    Change {
+        id: ChangeId::new(host, resource),
+        host: host.to_owned(),
+        resource: resource.to_owned(),
+        summary,
+        diff: Vec::new(),
+        steps,
+        risk: Risk::Disruptive,
+        lane: None,
+        needs: BTreeSet::new(),
+        follows: BTreeSet::new(),
+    }
+}
+
+fn name_of(remove: bool) -> &'static str {
+    if remove {
+        "swarm.remove-services"
+    } else {
+        "swarm.scale-down"
+    }
+}
