@@ -644,6 +644,29 @@ fn a_deadline_leaves_out_what_is_late_and_never_the_power() {
     });
 }
 
+#[test]
+fn whoever_was_slow_to_confirm_has_a_record_and_the_power_off() {
+    let inventory = inventory(3, 2);
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let machine = Machine::new();
+        let began = tokio::time::Instant::now();
+        let hurry = ShutdownProcedure {
+            deadline: Some(60),
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&fleet, &inventory, hurry).await;
+        tokio::time::sleep(std::time::Duration::from_secs(100)).await;
+        let stop = Stop::default();
+        let ran = execute::run_since(&fleet, &plan.changes, &stop, began, &|_| {}).await;
+        assert!(!ran.unwrap().is_done(), "what was left out is told");
+        fleet.with(|world| assert!(world.hosts.values().all(|host| !host.up)));
+        let record = machine.record().unwrap();
+        tells_the_truth(&record, 3);
+        assert_eq!(record.phase, Phase::Off);
+    });
+}
+
 /// Faults of the simulated network at every step, from many seeds: in the end all is off, and the
 /// record is right.
 #[test]

@@ -28,9 +28,9 @@ const SHORTEST: u32 = 30;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Records nodes and services, here and on the last manager; demotes the other managers one at a time;
-scales services to zero and waits for their tasks; unmounts folders of servers; switches workers off,
-then managers, the one with the record last. Each host proves by its silence that it is off. Hosts
-without a role in the swarm stay on. Run it again to go on after a failure, also from elsewhere.
+scales services to zero and waits for their tasks; unmounts folders of servers; switches off the
+workers, then the managers, the one with the record last. Each host proves by its silence that it is
+off. Hosts without a role in the swarm stay on. Run it again to go on, also from elsewhere.
 
 The cluster's name must be typed, or given with --confirm; --yes is no answer to that.
 
@@ -53,7 +53,7 @@ pub struct ShutdownArgs {
     #[arg(long, value_name = "NAME")]
     pub last: Option<String>,
 
-    /// Remove the services in place of scaling them to zero; `skep start` makes them again
+    /// Remove the services in place of scaling them to zero: the record has all of them
     #[arg(long)]
     pub remove: bool,
 
@@ -117,7 +117,7 @@ pub fn run(args: &ShutdownArgs, global: &Global, printer: &Printer) -> Result<()
                 host.ssh.connect_timeout = if own == 0 { HURRY } else { own.min(HURRY) };
             }
         }
-        let procedure = procedure(args, &inventory.cluster)?;
+        let procedure = procedure(args, &inventory.cluster, printer)?;
         let to = procedure.to.clone();
         let cluster = Cluster::open_with(inventory, None, printer).await?;
         cluster.is_made().await?;
@@ -133,18 +133,22 @@ pub fn run(args: &ShutdownArgs, global: &Global, printer: &Printer) -> Result<()
     })
 }
 
-fn procedure(args: &ShutdownArgs, cluster: &str) -> Result<ShutdownProcedure> {
+fn procedure(args: &ShutdownArgs, cluster: &str, printer: &Printer) -> Result<ShutdownProcedure> {
     let to = match &args.record {
         Some(path) => path.clone(),
         None => State::of(cluster)?.directory().join(FILE),
     };
     let to = std::path::absolute(&to)
         .map_err(|error| Error::usage(format!("`{}`", to.display())).because(error))?;
-    let former = record::load(&to).map_err(|error| {
-        Error::failed(format!("cannot read the record `{}`", to.display()))
-            .because(error)
-            .hint("Look at it. Move it aside if nothing in it is needed any more, or name another file with `--record FILE`.")
-    })?;
+    let former = record::load(&to);
+    let former = match former {
+        Err(error) if args.emergency || args.deadline.is_some() => {
+            let path = to.display();
+            printer.warn(format!("the record `{path}` cannot be read, and is not used: {error}"));
+            None
+        }
+        former => former.map_err(|error| unreadable(&to, error))?,
+    };
     if let Some(key) = args.save_unlock_key.as_ref().filter(|path| path.exists()) {
         let error = Error::usage(format!("`{}` is there already", key.display()));
         return Err(error.hint("`--save-unlock-key` writes a new file, and never over another."));
@@ -163,6 +167,12 @@ fn procedure(args: &ShutdownArgs, cluster: &str) -> Result<ShutdownProcedure> {
         now: Timestamp::now(),
         by: Owner::this("shutdown").name(),
     })
+}
+
+fn unreadable(record: &std::path::Path, error: std::io::Error) -> Error {
+    Error::failed(format!("cannot read the record `{}`", record.display()))
+        .because(error)
+        .hint("Look at it. Move it aside if nothing in it is needed any more, or name another file with `--record FILE`.")
 }
 
 /// Says once more what is needed for the way back.

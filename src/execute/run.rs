@@ -322,13 +322,14 @@ async fn once(
     since: Instant,
     output: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<(), Fault> {
-    let Step::Try { step, until } = step else {
+    let Step::Try { step, until, least } = step else {
         return fleet.run(host, step, output).await;
     };
     let Some(until) = until else {
         return fleet.run(host, step, output).await;
     };
-    let end = since + Duration::from_secs(u64::from(*until));
+    let seconds = |seconds: &u32| Duration::from_secs(u64::from(*seconds));
+    let end = (since + seconds(until)).max(Instant::now() + seconds(least));
     let late = |what: &str| {
         let why = format!("{what}: second {until} since the command began is over");
         Fault::new(FaultKind::GivenUp, why)

@@ -166,6 +166,8 @@ pub enum Step {
         step: Box<Step>,
         /// When it is given up, in seconds since the command began.
         until: Option<u32>,
+        /// How long it may take in any case, in seconds. With 0 it is left out where it is too late.
+        least: u32,
     },
     /// Waits, so that a person can look before the next node's turn comes.
     Pause {
@@ -277,10 +279,13 @@ impl fmt::Display for Step {
                 )
             }
             Self::Shutdown(step) => step.fmt(f),
-            Self::Try { step, until: None } => write!(f, "try to {step}"),
+            Self::Try {
+                step, until: None, ..
+            } => write!(f, "try to {step}"),
             Self::Try {
                 step,
                 until: Some(until),
+                ..
             } => write!(f, "until second {until}, try to {step}"),
             Self::Pause { seconds } => write!(f, "pause for {seconds} s"),
             Self::HoldPackages { packages } => write!(f, "hold packages {}", listed(packages)),

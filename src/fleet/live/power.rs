@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::fleet::{Fault, FaultKind};
+use crate::ssh::SshError;
 
 use super::Remote;
 
@@ -53,34 +54,18 @@ pub(super) async fn off(
     loop {
         remote.hang_up().await;
         sleep(PAUSE).await;
-        let seen = match timeout(ANSWER, remote.session()).await {
-            Ok(Ok(_)) => {
-                (silent, refused) = (0, 0);
-                "it still lets us log in".to_owned()
-            }
-            Ok(Err(fault)) if fault.message.contains("refused") => {
-                refused += 1;
-                fault.message
-            }
-            Ok(Err(fault)) if fault.kind == FaultKind::Unreachable => {
-                (silent, refused) = (silent + 1, refused + 1);
-                fault.message
-            }
-            Ok(Err(fault)) => {
-                (silent, refused) = (0, 0);
-                fault.message
-            }
-            Err(_) => {
-                (silent, refused) = (silent + 1, refused + 1);
-                format!("no answer within {} s", ANSWER.as_secs())
-            }
-        };
+        let (seen, what) = knock(remote).await?;
+        match seen {
+            Seen::There => (silent, refused) = (0, 0),
+            Seen::Refuses => refused += 1,
+            Seen::Silent => (silent, refused) = (silent + 1, refused + 1),
+        }
         if silent >= SILENT || refused >= REFUSED {
             return Ok(());
         }
         if began.elapsed() >= deadline {
             let why = format!(
-                "it is not silent {} s after it was told to power off: {seen}",
+                "it is not silent {} s after it was told to power off: {what}",
                 deadline.as_secs()
             );
             return Err(Fault::new(FaultKind::TimedOut, why)
@@ -93,10 +78,35 @@ pub(super) async fn off(
             let _told = tell(remote, FORCED).await;
         }
         if said.elapsed() >= SAY {
-            output(&format!("waiting: {seen}"));
+            output(&format!("waiting: {what}"));
             said = Instant::now();
         }
     }
+}
+
+/// What a host does when somebody knocks.
+enum Seen {
+    There,
+    /// Its kernel, or the machine in front of it, says that nobody listens.
+    Refuses,
+    Silent,
+}
+
+/// Knocks once. Where the way to the host is broken before it, nothing is seen of the host itself.
+async fn knock(remote: &Remote) -> Result<(Seen, String), Fault> {
+    let Ok(told) = timeout(ANSWER, remote.connect()).await else {
+        let what = format!("no answer within {} s", ANSWER.as_secs());
+        return Ok((Seen::Silent, what));
+    };
+    let Err(error) = told? else {
+        return Ok((Seen::There, "it still lets us log in".to_owned()));
+    };
+    let seen = match &error {
+        SshError::Unreachable { reason, .. } if reason.contains("refused") => Seen::Refuses,
+        SshError::Unreachable { .. } | SshError::Timeout { .. } => Seen::Silent,
+        _ => Seen::There,
+    };
+    Ok((seen, error.to_string()))
 }
 
 async fn tell(remote: &Remote, script: &str) -> Result<(), Fault> {

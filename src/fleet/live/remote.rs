@@ -97,21 +97,26 @@ impl Remote {
 
     /// The connection, made when there is none or it has ended.
     pub async fn session(&self) -> Result<Session, Fault> {
+        let session = self.connect().await?;
+        session.map_err(|error| fault(&error))
+    }
+
+    /// The same, with what went wrong on the way to the host.
+    pub(super) async fn connect(&self) -> Result<Result<Session, SshError>, Fault> {
         let mut slot = self.session.lock().await;
         if let Some(session) = slot.as_ref().filter(|session| !session.is_closed()) {
-            return Ok(session.clone());
+            return Ok(Ok(session.clone()));
         }
         let target = self.target()?;
-        let session = self
-            .client
-            .connect(&target)
-            .await
-            .map_err(|error| fault(&error))?;
+        let session = match self.client.connect(&target).await {
+            Ok(session) => session,
+            Err(error) => return Ok(Err(error)),
+        };
         let found = session.resolved();
         let (address, port, user) = (&found.address, found.port, &found.user);
         tracing::debug!(host = self.name, address, port, user, "logged in");
         *slot = Some(session.clone());
-        Ok(session)
+        Ok(Ok(session))
     }
 
     /// Drops the connection, so that the next one who asks makes another.

@@ -86,10 +86,24 @@ async fn record(
             None
         }
     };
-    let former = match there(live, host).await? {
-        Some(record) => Some(record),
-        None => here(to)?,
+    let mut former = there(live, host).await;
+    if matches!(former, Ok(None)) {
+        former = here(to);
+    }
+    let former = match former {
+        // Nobody has the time to look at it now.
+        Err(fault) if !whole => {
+            output(&fault.message);
+            let aside = format!("if [ -e {PATH} ]; then mv -f {PATH} {PATH}.unreadable; fi\n");
+            live.script_on(host, &aside, READ).await?;
+            None
+        }
+        former => former?,
     };
+    if !whole && here(to).is_err() {
+        // Where it cannot be moved, it cannot be written over either, and that is told.
+        let _moved = std::fs::rename(to, to.with_extension("unreadable"));
+    }
     let record = record::compose(head.clone(), services.as_deref(), former.as_ref());
     let count = record.services.as_ref().map_or(0, Vec::len);
     write(live, host, step, &record).await?;

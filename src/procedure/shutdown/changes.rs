@@ -28,6 +28,9 @@ const TASKS_SECONDS: u32 = 300;
 const OFF_SECONDS: u32 = 300;
 const EMERGENCY_OFF_SECONDS: u32 = 180;
 
+/// How long noting that hosts are switched off may take however late it is.
+const NOTE_SECONDS: u32 = 5;
+
 /// The ends of the shares of a deadline, in hundredths: record, demotions, tasks, mounts, workers'
 /// silence, managers', the last one's.
 const RECORD: u32 = 25;
@@ -109,10 +112,16 @@ impl Draft<'_> {
 
     /// The step, only tried where that is wanted.
     fn step(&self, step: Step, until: Option<u32>) -> Step {
+        self.never_late(step, until, 0)
+    }
+
+    /// The same for one that has so many seconds however late it is.
+    fn never_late(&self, step: Step, until: Option<u32>, least: u32) -> Step {
         if self.shutdown.tries() {
             Step::Try {
                 step: Box::new(step),
                 until,
+                least,
             }
         } else {
             step
@@ -125,11 +134,12 @@ impl Draft<'_> {
             to: self.shutdown.to.clone(),
             whole: !self.shutdown.tries(),
         });
-        // It has its own deadlines, and is never left out.
-        let mut steps = vec![self.step(step, self.until(RECORD))];
+        // Whoever was slow to confirm has a record all the same.
+        let least = self.until(RECORD / 2).unwrap_or_default();
+        let mut steps = vec![self.never_late(step, self.until(RECORD), least)];
         if let (Some(to), true) = (&self.shutdown.unlock_key, self.up.is_some()) {
             let step = Step::Shutdown(ShutdownStep::SaveUnlockKey { to: to.clone() });
-            steps.push(self.step(step, self.until(RECORD)));
+            steps.push(self.never_late(step, self.until(RECORD), least));
         }
         let count = self.head.nodes.len();
         let summary = format!("record {count} nodes and all services, here and on this manager");
@@ -333,7 +343,7 @@ impl Draft<'_> {
             head: Box::new(self.head.clone()),
             to: self.shutdown.to.clone(),
         });
-        let step = self.step(step, None);
+        let step = self.never_late(step, self.until(MOUNTS), NOTE_SECONDS);
         let summary = "note that hosts are switched off from now on".to_owned();
         let mut made = change(self.last, "swarm.switch-off", summary, vec![step]);
         made.risk = Risk::Safe;

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::plan::Step;
 use crate::plan::script::script;
+use crate::plan::{ShutdownStep, Step};
 
 /// A host in a folder: programs that write down how they were called, and its table of mounts.
 struct Host {
@@ -56,14 +56,19 @@ impl Host {
 
     /// Runs a step: its status, and what it said.
     fn run(&self, step: NfsStep) -> (i32, String) {
+        self.step(&Step::Nfs(step))
+    }
+
+    fn step(&self, step: &Step) -> (i32, String) {
         let root = self.folder.path().to_str().unwrap();
-        let text = script(&Step::Nfs(step)).unwrap().text;
+        let text = script(step).unwrap().text;
         let text = text
             .replace("/run/skep", &format!("{root}/run"))
             .replace("/proc/mounts", &format!("{root}/mounts"))
             .replace("/etc/systemd/system", &format!("{root}/units"))
             .replace("/var/lib/nfs/etab", &format!("{root}/etab"))
             .replace("aside 5 ", "aside 1 ")
+            .replace("aside 10 ", "aside 1 ")
             .replace("aside 20 ", "aside 1 ");
         let path = format!("{root}/bin:{}", std::env::var("PATH").unwrap());
         let mut child = Command::new("sh")
@@ -205,6 +210,51 @@ fn a_dead_server_is_never_waited_for() {
     assert_eq!(status, i32::from(SERVER_AWAY), "{said}");
     assert!(began.elapsed() < Duration::from_secs(10));
     assert!(unit.exists() && !host.calls().contains("umount"));
+}
+
+/// Before a host is switched off: nothing that hangs or is in use holds it up, and the units stay for
+/// the next boot.
+#[test]
+fn what_is_let_go_for_a_shutdown_is_detached_at_the_worst() {
+    let release = || {
+        Step::Shutdown(ShutdownStep::Release {
+            target: "/mnt/a".to_owned(),
+            automount: Some("mnt-a.automount".to_owned()),
+        })
+    };
+    let host = Host::new();
+    let unit = host.unit("mnt-a.automount");
+    assert_eq!(
+        host.step(&release()),
+        (0, String::new()),
+        "nothing is there"
+    );
+    assert!(host.calls().contains("systemctl stop -- mnt-a.automount"));
+    host.mounts(MOUNTED);
+    let (status, said) = host.step(&release());
+    assert_eq!((status, said.as_str()), (0, "unmounted /mnt/a\n"));
+    // In use.
+    host.mounts(MOUNTED);
+    host.program(
+        "umount",
+        "case $* in *-l*) ;; *) echo busy; exit 32 ;; esac",
+    );
+    let (status, said) = host.step(&release());
+    assert_eq!(status, 0, "{said}");
+    assert!(
+        said.contains("in use by") && said.contains("detached /mnt/a"),
+        "{said}"
+    );
+    // The server is gone, and so hangs all that touches the folder.
+    host.program("stat", "trap '' TERM; exec sleep 100");
+    host.program("umount", "trap '' TERM; exec sleep 100");
+    let began = Instant::now();
+    let (status, said) = host.step(&release());
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("does not answer"), "{said}");
+    assert!(said.contains("could not be detached, and stays"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(unit.exists());
 }
 
 #[test]
