@@ -144,7 +144,9 @@ fn procedure(args: &ShutdownArgs, cluster: &str, printer: &Printer) -> Result<Sh
     let former = match former {
         Err(error) if args.emergency || args.deadline.is_some() => {
             let path = to.display();
-            printer.warn(format!("the record `{path}` cannot be read, and is not used: {error}"));
+            printer.warn(format!(
+                "the record `{path}` cannot be read, and is not used: {error}"
+            ));
             None
         }
         former => former.map_err(|error| unreadable(&to, error))?,

@@ -217,3 +217,61 @@ async fn refused_and_lost_are_different() {
     assert!(matches!(cut.nodes().await, Err(DockerError::Lost(_))));
     assert!(matches!(cut.join(&join()).await, Err(DockerError::Lost(_))));
 }
+
+/// A service is sent back as the engine gave it, with what a newer engine knows and skep does not.
+#[tokio::test]
+async fn a_service_is_changed_whole_and_only_where_it_differs() {
+    let running = r#"{"ID":"s1","Version":{"Index":7},"Spec":{"Name":"web","Tomorrow":{"A":1},"Mode":{"Replicated":{"Replicas":3}}}}"#;
+    let halted = r#"{"ID":"s1","Version":{"Index":8},"Spec":{"Name":"web","Labels":{"skep.shutdown.replicas":"3"},"Mode":{"Replicated":{"Replicas":0}}}}"#;
+    let conflict = r#"{"message":"rpc error: code = Unknown desc = update out of sequence"}"#;
+    let answers = [
+        (200, running),
+        (500, conflict),
+        (200, running),
+        (200, "{}"),
+        (200, halted),
+        (404, r#"{"message":"service web not found"}"#),
+    ];
+    let (docker, requests) = Fake::engine(&answers);
+    let halt = crate::record::halt;
+    assert_eq!(docker.service_update("web", &halt).await, Ok(true));
+    assert_eq!(docker.service_update("web", &halt).await, Ok(false));
+    assert_eq!(docker.service_remove("web").await, Ok(()));
+    let requests = requests.lock().unwrap();
+    assert_eq!(requests.len(), 6, "nothing is sent where nothing differs");
+    let sent = &requests[3];
+    assert!(
+        sent.starts_with("POST /services/web/update?version=7 "),
+        "{sent}"
+    );
+    assert!(sent.contains(r#""Tomorrow":{"A":1}"#), "{sent}");
+    assert!(sent.contains(r#""Replicas":0"#) && sent.contains(r#""skep.shutdown.replicas":"3""#));
+    assert!(requests[5].starts_with("DELETE /services/web "));
+}
+
+#[tokio::test]
+async fn tasks_that_end_are_those_of_halted_and_removed_services_on_living_nodes() {
+    let services = r#"[{"ID":"s1","Spec":{"Name":"web","Labels":{"skep.shutdown.replicas":"3"},"Mode":{"Replicated":{"Replicas":0}}}},
+        {"ID":"s2","Spec":{"Name":"job","Mode":{"ReplicatedJob":{}}}}]"#;
+    let task = |service: &str, node: &str, state: &str| {
+        format!(
+            r#"{{"ServiceID":"{service}","NodeID":"{node}","DesiredState":"shutdown","Status":{{"State":"{state}"}}}}"#
+        )
+    };
+    let tasks = [
+        task("s1", "n1", "running"),
+        task("s1", "n1", "shutdown"),
+        task("s1", "n2", "running"),
+        task("s1", "", "pending"),
+        task("s2", "n1", "running"),
+        task("gone", "n1", "running"),
+        task("", "n1", "running"),
+    ];
+    let tasks = format!("[{}]", tasks.join(","));
+    let nodes = r#"[{"ID":"n1","Spec":{"Role":"manager","Availability":"active"},"Status":{"State":"ready"}},
+        {"ID":"n2","Spec":{"Role":"worker","Availability":"active"},"Status":{"State":"down"}}]"#;
+    let (docker, _) = Fake::engine(&[(200, services), (200, &tasks), (200, nodes)]);
+    let left = docker.ending_tasks().await.unwrap();
+    let wanted = [("gone".to_owned(), 1), ("web".to_owned(), 1)];
+    assert_eq!(left, wanted.into());
+}

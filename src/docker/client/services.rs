@@ -227,6 +227,8 @@ impl Docker {
                 "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
             ];
             let ended = ended.contains(&task.status.state.as_str());
+            // A container of a plain `docker run` in an overlay network is a task of no service.
+            let ends = ends && !task.service.is_empty();
             // One that was never given to a node has no container.
             let placed = !task.node.is_empty() && !down.contains(task.node.as_str());
             if ends && !ended && placed {
