@@ -413,6 +413,64 @@ fn services_that_were_removed_stay_in_the_record() {
     killed_everywhere(true, true, false);
 }
 
+/// The only manager that is left dies in the middle: what was recorded before is not written over
+/// with what the rest can tell.
+#[test]
+fn the_last_manager_lost_in_the_middle_costs_no_record() {
+    let inventory = inventory(3, 2);
+    let machine = Machine::new();
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let plan = shutdown(&fleet, &inventory, machine.shutdown()).await;
+        // Recorded, both others demoted, services at zero.
+        assert!(!apply(&Dies::after(&fleet, 8), &plan).await);
+        tells_the_truth(&machine.record().unwrap(), 3);
+        fleet.with(|world| {
+            world.settle();
+            world.power("m1", false);
+        });
+        let strict = shutdown(&fleet, &inventory, machine.shutdown()).await;
+        assert!(why(&strict).contains("m1: it does not answer"));
+        let emergency = ShutdownProcedure {
+            emergency: true,
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&fleet, &inventory, emergency).await;
+        assert!(apply(&fleet, &plan).await);
+        is_off(&fleet);
+        tells_the_truth(&machine.record().unwrap(), 3);
+        tells_the_truth(&on_the_last(&fleet, "m2"), 3);
+    });
+}
+
+/// Somebody brought it back before any host was off: the record of the machine that had begun is of
+/// the past.
+#[test]
+fn the_record_of_another_machine_is_not_believed_more_than_the_manager() {
+    let inventory = inventory(1, 2);
+    let machine = Machine::new();
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let plan = shutdown(&fleet, &inventory, machine.shutdown()).await;
+        let report = run(&Dies::after(&fleet, 3), &plan).await;
+        assert!(!report.is_done());
+        assert_eq!(machine.record().unwrap().phase, Phase::Off);
+        fleet.with(|world| {
+            let files = &mut world.hosts.get_mut("m1").unwrap().files;
+            files.remove(PATH);
+            files.remove(record::MARK);
+        });
+        let plan = shutdown(&fleet, &inventory, machine.shutdown()).await;
+        assert!(
+            order(&plan).contains(&"m1/swarm.record"),
+            "{:?}",
+            order(&plan)
+        );
+        assert!(apply(&fleet, &plan).await);
+        is_off(&fleet);
+    });
+}
+
 /// Nobody started it with skep: the mark that lies there is of the past.
 #[test]
 fn a_cluster_that_was_brought_back_by_hand_is_recorded_anew() {

@@ -227,6 +227,15 @@ fn tell(
             "no manager has quorum: managers and services stay as they are, and are recorded as far as they are known".to_owned(),
         );
     }
+    if head.autolock {
+        let how = match &shutdown.unlock_key {
+            Some(path) => format!("it will be saved in {}", path.display()),
+            None => "`--save-unlock-key FILE` saves it".to_owned(),
+        };
+        plan.warnings.push(format!(
+            "autolock is on: the managers come up locked, and without the unlock key the swarm is lost. Keep it outside of the cluster; {how}"
+        ));
+    }
     let Some(end) = head.back_before else {
         plan.warnings.push("when the certificates of the nodes end is not known; they last 90 days where nothing else was set, and are not renewed while a node is off".to_owned());
         return;
@@ -238,14 +247,5 @@ fn tell(
     ));
     if end.duration_since(shutdown.now) < SignedDuration::from_hours(24 * SOON) {
         plan.warnings.push("that is soon: if you have the time, set `cert-expiry` in `[swarm]` higher, run `skep up`, and renew all certificates with `skep docker -- swarm ca --rotate` first".to_owned());
-    }
-    if head.autolock {
-        let how = match &shutdown.unlock_key {
-            Some(path) => format!("it will be saved in {}", path.display()),
-            None => "`--save-unlock-key FILE` saves it".to_owned(),
-        };
-        plan.warnings.push(format!(
-            "autolock is on: the managers come up locked, and without the unlock key the swarm is lost. Keep it outside of the cluster; {how}"
-        ));
     }
 }

@@ -11,8 +11,16 @@ use super::{FORMAT, Head, Mode, NOWHERE, Phase, REPLICAS, Record, STACK, Service
 /// `/services`, as they are now. What an earlier, unfinished shutdown changed is told as it was
 /// before; the services that it removed are those of `former`.
 pub fn compose(head: Head, services: Option<&[Value]>, former: Option<&Record>) -> Record {
-    let same = |it: &&Record| it.head.cluster_id == head.cluster_id;
+    // Without quorum nobody tells the swarm's ID.
+    let same = |it: &&Record| match &head.cluster_id {
+        Some(id) => it.head.cluster_id.as_ref() == Some(id),
+        None => it.head.cluster == head.cluster,
+    };
     let former = former.filter(same);
+    let mut head = head;
+    if head.cluster_id.is_none() {
+        head.cluster_id = former.and_then(|it| it.head.cluster_id.clone());
+    }
     let mut found: Option<Vec<Service>> =
         services.map(|all| all.iter().filter_map(service).collect());
     let removed = former.filter(|it| it.head.remove);

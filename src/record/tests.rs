@@ -118,6 +118,10 @@ fn without_quorum_the_services_of_before_are_kept() {
     let first = compose(head(false), Some(&[web(3)]), None);
     let second = compose(head(false), None, Some(&first));
     assert_eq!(second.services, first.services);
+    let mut unknown = head(false);
+    unknown.cluster_id = None;
+    let second = compose(unknown, None, Some(&first));
+    assert_eq!(second, first, "nobody tells the swarm's ID then");
     assert_eq!(compose(head(false), None, None).services, None);
 }
 

@@ -174,7 +174,9 @@ fn mark(
             Err(error) => warnings.push(format!("{}: {MARK}: {error}", host.name)),
         }
     }
-    found.or_else(|| shutdown.former.clone())
+    // Where its last manager answers, that one knows better: somebody may have brought all back since.
+    let asks = |mark: &&Mark| !matches!(gathered.get(&mark.head.last), Some(Ok(_)));
+    found.or_else(|| shutdown.former.as_ref().filter(asks).cloned())
 }
 
 /// Whether a mark tells of this swarm, and nobody brought the cluster back by hand since: then the
@@ -279,7 +281,8 @@ fn of_hosts<'a>(
 ) -> Vec<Node> {
     let nodes = members.iter().filter_map(|host| {
         let local = facts(&host.name)?.swarm.value()?;
-        let manages = local.control || local.state == "locked";
+        // One that an earlier run demoted is a worker, and nobody can tell that it was none.
+        let manages = local.control || local.state == "locked" || host.role == Role::Manager;
         Some(Node {
             id: local.node_id.clone(),
             host: Some(host.name.clone()),
