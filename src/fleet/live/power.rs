@@ -12,11 +12,14 @@ use super::Remote;
 /// How long the host may take over being told.
 const TOLD: Duration = Duration::from_secs(15);
 
-/// How long one attempt to log in may take.
+/// How long one attempt to log in may take, and the pause between two; and both where there is a hurry.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(2);
+const HURRIED: Duration = Duration::from_secs(2);
+const HURRIED_PAUSE: Duration = Duration::from_secs(1);
+
+/// With less time than that there is a hurry.
+const HURRY: Duration = Duration::from_mins(1);
 
 /// How many attempts must fail one after the other. A host of which only sshd has stopped refuses the
 /// connection, and so does the machine that forwards the port of a virtual one: that must go on for
@@ -42,6 +45,11 @@ pub(super) async fn off(
     output: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<(), Fault> {
     let began = Instant::now();
+    let (answer, pause) = if deadline < HURRY {
+        (HURRIED, HURRIED_PAUSE)
+    } else {
+        (ANSWER, PAUSE)
+    };
     match tell(remote, OFF).await {
         Ok(()) => output("told to power off"),
         Err(fault) if fault.kind == FaultKind::Failed => return Err(fault),
@@ -53,8 +61,8 @@ pub(super) async fn off(
     let mut forced = !force;
     loop {
         remote.hang_up().await;
-        sleep(PAUSE).await;
-        let (seen, what) = knock(remote).await?;
+        sleep(pause).await;
+        let (seen, what) = knock(remote, answer).await?;
         match seen {
             Seen::There => (silent, refused) = (0, 0),
             Seen::Refuses => refused += 1,
@@ -93,9 +101,9 @@ enum Seen {
 }
 
 /// Knocks once. Where the way to the host is broken before it, nothing is seen of the host itself.
-async fn knock(remote: &Remote) -> Result<(Seen, String), Fault> {
-    let Ok(told) = timeout(ANSWER, remote.connect()).await else {
-        let what = format!("no answer within {} s", ANSWER.as_secs());
+async fn knock(remote: &Remote, answer: Duration) -> Result<(Seen, String), Fault> {
+    let Ok(told) = timeout(answer, remote.connect()).await else {
+        let what = format!("no answer within {} s", answer.as_secs());
         return Ok((Seen::Silent, what));
     };
     let Err(error) = told? else {

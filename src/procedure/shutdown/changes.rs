@@ -33,12 +33,12 @@ const NOTE_SECONDS: u32 = 5;
 
 /// The ends of the shares of a deadline, in hundredths: record, demotions, tasks, mounts, workers'
 /// silence, managers', the last one's.
-const RECORD: u32 = 25;
-const DEMOTE: u32 = 40;
-const TASKS: u32 = 60;
-const MOUNTS: u32 = 70;
-const WORKERS: u32 = 85;
-const MANAGERS: u32 = 95;
+const RECORD: u32 = 20;
+const DEMOTE: u32 = 35;
+const TASKS: u32 = 50;
+const MOUNTS: u32 = 55;
+const WORKERS: u32 = 75;
+const MANAGERS: u32 = 90;
 const ALL: u32 = 100;
 
 /// What the changes are made from.
