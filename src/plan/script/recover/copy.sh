@@ -6,7 +6,7 @@ if [ -z "$own" ] && [ ! -e "$state/docker-state.json" ]; then
   say "the host is in no swarm: there is nothing to keep"
   exit 0
 fi
-[ "$own" = "$id" ] || fail 90 "the host is node $own meanwhile, not $id"
+[ "$own" = "$id" ] || fail 85 "the host is node $own meanwhile, not $id"
 need=$(du -sk "$state" | cut -f 1)
 set -- $(df -Pk "$root" | tail -n 1)
 [ "$4" -gt $((need + 65536)) ] ||
