@@ -16,6 +16,7 @@ pub mod log;
 pub mod man;
 pub mod node;
 pub mod plan;
+pub mod power;
 pub mod reboot;
 pub mod recover;
 pub mod reset;
@@ -24,6 +25,7 @@ pub mod run;
 pub mod schema;
 pub mod shutdown;
 pub mod ssh;
+pub mod start;
 pub mod status;
 pub mod trace;
 pub mod up;
@@ -148,6 +150,10 @@ pub enum Command {
     Upgrade(upgrade::UpgradeArgs),
     /// Reboot hosts one after the other, with their work moved away first
     Reboot(reboot::RebootArgs),
+    /// Bring the cluster back after a shutdown or an outage
+    Start(start::StartArgs),
+    /// Switch hosts on or off, or tell which are
+    Power(power::PowerArgs),
     /// Do your own tasks on hosts, as a playbook tells them
     Run(run::RunArgs),
     /// Record everything, and switch all hosts off in the right order
@@ -265,6 +271,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Log(args) => log::run(&args, global, printer),
         Command::Upgrade(args) => upgrade::run(&args, global, printer),
         Command::Reboot(args) => reboot::run(&args, global, printer),
+        Command::Start(args) => start::run(&args, global, printer),
+        Command::Power(args) => power::run(&args, global, printer),
         Command::Run(args) => run::run(&args, global, printer),
         Command::Shutdown(args) => shutdown::run(&args, global, printer),
         Command::Recover(args) => recover::run(&args, global, printer),

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use client::probe::ServiceTask;
 pub use client::rotate::{AuthorityState, NodeIssuer, Rotation, digest};
-pub use client::services::ServiceTasks;
+pub use client::services::{ServiceProgress, ServiceTasks};
 pub use client::{Docker, JoinTokens, NodeChange, SwarmChange, SwarmInit, SwarmJoin};
 pub use error::DockerError;
 

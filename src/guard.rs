@@ -2,6 +2,7 @@
 //! know nothing of how the plan came to be, so that a mistake of the planner stops here.
 
 mod forgotten;
+mod power;
 mod raft;
 mod recover;
 mod rotate;
@@ -36,6 +37,7 @@ pub fn check(
     refusals.extend(recover::check(plan, inventory, gathered, seen));
     refusals.extend(rotate::check(plan, seen));
     refusals.extend(shutdown::check(plan, gathered, seen));
+    refusals.extend(power::check(plan, inventory, gathered, seen));
     if let Swarm::Up(up) = seen {
         refusals.extend(raft::check(plan, up));
         refusals.extend(identity(plan, gathered, up));

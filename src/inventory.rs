@@ -14,6 +14,7 @@ mod hosts;
 mod names;
 pub(crate) mod nearest;
 mod nfs;
+mod power;
 pub mod range;
 mod raw;
 pub(crate) mod read;
@@ -34,6 +35,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use export::{to_ansible, to_json};
 pub use hook::{Hook, HookCommand, HookPlace, Moment};
 pub use nfs::{Export, Mount};
+pub use power::{Ipmi, Power, PowerCommand, WakeOnLan};
 pub use schema::schema;
 pub use selector::{Selector, SelectorError};
 pub use source::{LoadError, Source, load, parse, read};
@@ -65,6 +67,8 @@ pub struct Inventory {
     pub swarm: Swarm,
     /// Settings of the local lab; used by the hosts whose provider is [`Provider::Lab`].
     pub lab: Lab,
+    /// The stacks and services that come up before all others after a shutdown, in this order.
+    pub start_first: Vec<String>,
     /// The hosts, in the order of the file, ranges expanded.
     pub hosts: Vec<Host>,
 }
@@ -149,6 +153,8 @@ pub struct Host {
     pub disks: Vec<u64>,
     /// What is run before and after what is done to it, in the order of the file.
     pub hooks: Vec<Hook>,
+    /// How it is switched on and off from here; `None` where nobody can, or where the lab does it.
+    pub power: Option<Power>,
 }
 
 /// How to log in to a host. What is `None` comes from `~/.ssh/config`, then from OpenSSH's defaults.

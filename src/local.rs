@@ -115,6 +115,18 @@ impl Program {
         }
     }
 
+    /// The program of the user's own that `words` name, with its arguments, to be run in `directory`:
+    /// one with a slash is a file there, one without is found as ever.
+    pub fn beside(directory: &Path, words: &[String]) -> Self {
+        let name = words.first().map_or("", String::as_str);
+        let program = if name.contains('/') {
+            Self::new(directory.join(name))
+        } else {
+            Self::new(name)
+        };
+        program.args(words.iter().skip(1)).directory(directory)
+    }
+
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

@@ -9,6 +9,7 @@ mod pool;
 pub mod saved;
 pub mod script;
 mod shutdown;
+mod start;
 pub mod step;
 pub(crate) mod swarm;
 
@@ -22,10 +23,12 @@ pub use hook::HookStep;
 pub(crate) use hook::place as place_hooks;
 pub use nfs::NfsStep;
 pub use shutdown::ShutdownStep;
+pub use start::StartStep;
+pub(crate) use step::availability_name;
 pub(crate) use step::bytes;
 pub use step::{
-    Condition, DeviceId, DockerCall, HostCall, LabCall, PackageSpec, ServiceAction, Step,
-    StorageCall,
+    Condition, DeviceId, DockerCall, HostCall, LabCall, PackageSpec, PowerCall, PowerWay,
+    ServiceAction, Step, StorageCall,
 };
 
 /// What will be done, and what every host came to.

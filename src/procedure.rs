@@ -3,6 +3,7 @@
 
 mod node;
 mod playbook;
+mod power;
 mod rebalance;
 mod reboot;
 mod recover;
@@ -10,6 +11,7 @@ mod reset;
 mod rolling;
 mod rotate;
 mod shutdown;
+pub(crate) mod start;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,11 +24,13 @@ use crate::swarm::{Gathered, Swarm};
 
 pub use node::{NodeAct, NodeProcedure};
 pub use playbook::PlaybookRun;
+pub use power::{PowerAct, PowerProcedure};
 pub use recover::RecoverProcedure;
 pub use rolling::Unavailable;
 pub use rotate::{RotateProcedure, RotateWhat};
 pub(crate) use rotate::{key_note, old_key_file};
 pub use shutdown::ShutdownProcedure;
+pub use start::{StartProcedure, Wanted, WantedService};
 
 /// A procedure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,10 @@ pub enum Procedure {
     },
     /// Make secrets of the swarm anew.
     Rotate(RotateProcedure),
+    /// Bring the cluster back after a shutdown or an outage.
+    Start(Box<StartProcedure>),
+    /// Switch the selected hosts on or off.
+    Power(PowerProcedure),
     /// Take the whole swarm apart.
     Reset,
     /// Go on from one manager where the quorum is lost for good.
@@ -88,6 +96,7 @@ impl Procedure {
             Self::Rotate(_) => rotate::probes(),
             Self::Recover(_) => recover::probes(),
             Self::Shutdown(_) => shutdown::probes(),
+            Self::Start(_) => start::probes(),
             _ => Vec::new(),
         }
     }
@@ -114,8 +123,11 @@ impl Procedure {
 
     /// Takes note of what was done: what runs every time is not done again by this run.
     pub fn done(&mut self, report: &Report) {
-        if let Self::Playbook(run) = self {
-            run.done(report);
+        match self {
+            Self::Playbook(run) => run.done(report),
+            Self::Power(power) => power.done(report),
+            Self::Start(start) => start.begun = true,
+            _ => {}
         }
     }
 
@@ -134,6 +146,10 @@ impl Procedure {
             }),
             Self::Rotate(procedure) => guarded(inventory, gathered, |plan, seen| {
                 rotate::plan(plan, inventory, gathered, seen, procedure);
+            }),
+            Self::Start(start) => start::plan(inventory, gathered, start),
+            Self::Power(power) => guarded(inventory, gathered, |plan, seen| {
+                power::plan(plan, inventory, gathered, seen, selected, power);
             }),
             Self::Reset => guarded(inventory, gathered, |plan, seen| {
                 reset::plan(plan, inventory, gathered, seen);

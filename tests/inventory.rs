@@ -266,3 +266,30 @@ proptest! {
         diagnostic::render("x", &text, &found, false);
     }
 }
+
+/// The nearest kind holds, and each of its settings comes from the nearest place that has it.
+#[test]
+fn each_machine_has_its_own_way_to_be_switched_on() {
+    use skep::inventory::{Ipmi, Power, SecretRef, WakeOnLan};
+    let text = fs::read_to_string(root("tests/inventory/power-right.toml")).unwrap();
+    let inventory = right(&text);
+    let power = |name: &str| inventory.host(name).unwrap().power.clone();
+    let ipmi = Ipmi {
+        address: "10.0.1.12".to_owned(),
+        port: 623,
+        cipher_suite: None,
+        user: "admin".to_owned(),
+        password: SecretRef::Env("IPMI_OF_ALL".to_owned()),
+    };
+    assert_eq!(power("m2"), Some(Power::Ipmi(ipmi)));
+    let wake = WakeOnLan {
+        mac: "52:54:00:ab:cd:ef".to_owned(),
+        broadcast: "10.0.0.255".to_owned(),
+        port: 9,
+        via: Some("m1".to_owned()),
+    };
+    assert_eq!(power("w2"), Some(Power::WakeOnLan(wake)));
+    assert!(matches!(power("w3"), Some(Power::Command(it)) if it.timeout == 300));
+    assert_eq!(power("w4"), None);
+    assert_eq!(inventory.start_first, ["registry"]);
+}

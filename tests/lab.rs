@@ -26,6 +26,8 @@ mod rotate;
 mod run;
 #[path = "lab/shutdown.rs"]
 mod shutdown;
+#[path = "lab/start.rs"]
+mod start;
 #[path = "twins/tale.rs"]
 mod tale;
 #[path = "lab/tell.rs"]
@@ -175,7 +177,7 @@ fn a_lost_quorum_is_recovered() {
 
 #[test]
 #[ignore = "needs root and makes a lab of containers"]
-fn everything_is_switched_off() {
+fn everything_is_switched_off_and_comes_back() {
     let world = World::new("test-off");
     life::inventories(&world);
     tell(
@@ -187,6 +189,9 @@ fn everything_is_switched_off() {
                 "cut, a worker dead, from elsewhere",
                 shutdown::cut_and_finished,
             ),
+            ("all back", start::back),
+            ("removed, with a registry, cut", start::registry),
+            ("the power of everything cut", start::outage),
         ],
     );
 }

@@ -44,6 +44,7 @@ fn inventory(cluster: &str, hosts: &[&str], release: &str) -> Inventory {
         advertise: Advertise::default(),
         disks: Vec::new(),
         hooks: Vec::new(),
+        power: None,
     };
     Inventory {
         cluster: cluster.to_owned(),
@@ -57,6 +58,7 @@ fn inventory(cluster: &str, hosts: &[&str], release: &str) -> Inventory {
             memory_mib: Some(2048),
             cpu_percent: Some(200),
         },
+        start_first: Vec::new(),
         hosts: hosts.iter().map(host).collect(),
     }
 }

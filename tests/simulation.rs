@@ -36,6 +36,7 @@ fn host(name: String, role: Role) -> Host {
         nfs_domain: None,
         disks: Vec::new(),
         hooks: Vec::new(),
+        power: None,
     }
 }
 
@@ -57,6 +58,7 @@ fn inventory(managers: usize, workers: usize) -> Inventory {
             memory_mib: None,
             cpu_percent: None,
         },
+        start_first: Vec::new(),
         hosts: managers.chain(workers).collect(),
     }
 }

@@ -66,7 +66,12 @@ pub fn run(args: &StatusArgs, global: &Global, printer: &Printer) -> Result<()> 
     })
 }
 
-async fn look(cluster: &Cluster, printer: &Printer) -> Result<StatusReport> {
+/// Asks the hosts how the cluster is.
+///
+/// # Errors
+///
+/// When what happens cannot be written to stdout.
+pub(super) async fn look(cluster: &Cluster, printer: &Printer) -> Result<StatusReport> {
     let mut follow = Follow::new(printer, Format::Human, None);
     let (gathered, plan) = follow
         .during(async |it: &Emit| {
@@ -100,7 +105,8 @@ fn show(report: &StatusReport, args: &StatusArgs, printer: &Printer) -> Result<(
     }
 }
 
-fn ending(report: &StatusReport) -> Result<()> {
+/// The error of a cluster that is not well.
+pub(super) fn ending(report: &StatusReport) -> Result<()> {
     let error = match report.swarm {
         SwarmState::Active if report.unreachable.is_empty() => return Ok(()),
         SwarmState::Active => {

@@ -54,7 +54,7 @@ const RECOVER_ROUNDS: usize = 2;
 
 /// What comes after a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// Nothing: all is as wanted.
     Done,
     /// Another round, for what could not be known before this one.
@@ -197,7 +197,7 @@ impl<'a> Work<'a> {
     }
 
     /// Plans and runs once.
-    async fn round(&mut self, made: &[String], lock: &RemoteLock) -> Result<Next> {
+    pub(super) async fn round(&mut self, made: &[String], lock: &RemoteLock) -> Result<Next> {
         let (cluster, procedure) = (&self.cluster, &self.procedure);
         let planning = self.follow.during(async |it: &Emit| {
             let (gathered, plan) = cluster.plan(procedure, &|event| it.emit(event)).await;
@@ -310,6 +310,12 @@ impl<'a> Work<'a> {
         }
         if self.procedure == Procedure::Reset {
             return reset::confirm(&plan.cluster, self.typed.as_deref());
+        }
+        // The hosts were switched on for what comes now.
+        if let Procedure::Start(start) = &self.procedure
+            && start.begun
+        {
+            return self.go_on();
         }
         let mut yes = self.args.yes;
         if let Procedure::Recover(recover) = &self.procedure {

@@ -275,3 +275,39 @@ async fn tasks_that_end_are_those_of_halted_and_removed_services_on_living_nodes
     let wanted = [("gone".to_owned(), 1), ("web".to_owned(), 1)];
     assert_eq!(left, wanted.into());
 }
+
+/// A service of a record is made once, and how far its tasks are is told with the engine's own words.
+#[tokio::test]
+async fn a_service_is_made_where_it_is_not_and_its_tasks_are_counted() {
+    let services = r#"[{"ID":"s1","Spec":{"Name":"web","Mode":{"Replicated":{"Replicas":3}}},"ServiceStatus":{"RunningTasks":1,"DesiredTasks":3}},
+        {"ID":"s2","Spec":{"Name":"agent","Mode":{"Global":{}}},"ServiceStatus":{"RunningTasks":0,"DesiredTasks":0}},
+        {"ID":"s3","Spec":{"Name":"other","Mode":{"Global":{}}}}]"#;
+    let tasks = r#"[{"ServiceID":"s1","NodeID":"n1","Status":{"State":"running","Timestamp":"2026-11-21T20:00:03Z"}},
+        {"ServiceID":"s1","NodeID":"n2","Status":{"State":"rejected","Timestamp":"2026-11-21T20:00:02Z","Err":"No such image"}},
+        {"ServiceID":"s1","NodeID":"n3","Status":{"State":"failed","Timestamp":"2026-11-21T20:00:01Z","Err":"exit 1"}}]"#;
+    let missing = r#"{"message":"service web not found"}"#;
+    let answers = [
+        (404, missing),
+        (201, r#"{"ID":"s1"}"#),
+        (200, "{}"),
+        (200, services),
+        (200, tasks),
+    ];
+    let (docker, requests) = Fake::engine(&answers);
+    let spec = serde_json::json!({ "Name": "web", "Tomorrow": { "A": 1 } });
+    assert_eq!(docker.service_create(&spec).await, Ok(()));
+    assert_eq!(docker.service_create(&spec).await, Ok(()));
+    let asked = ["web".to_owned(), "agent".to_owned()];
+    let progress = docker.progress(&asked).await.unwrap();
+    assert_eq!(progress.len(), 2);
+    let web = &progress["web"];
+    assert_eq!((web.running, web.desired, web.is_global), (1, 3, false));
+    assert_eq!(web.error.as_deref(), Some("No such image"));
+    assert_eq!(Vec::from_iter(&web.nodes), ["n1"]);
+    assert!(progress["agent"].is_global);
+    let requests = requests.lock().unwrap();
+    assert!(requests[1].starts_with("POST /services/create "));
+    assert!(requests[1].contains(r#""Tomorrow":{"A":1}"#));
+    assert!(requests[2].starts_with("GET /services/web "), "it is there");
+    assert!(requests[3].starts_with("GET /services?status=true "));
+}

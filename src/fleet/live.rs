@@ -15,13 +15,15 @@ mod recover;
 mod remote;
 mod rotate;
 mod shutdown;
+mod start;
 mod swarm;
+mod switch;
 mod target;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
@@ -31,8 +33,9 @@ use tokio::time::Instant;
 use crate::facts::{self, HostFacts, Probes};
 use crate::inventory::{HookPlace, Inventory, Provider};
 use crate::known::Known;
-use crate::plan::{HostCall, LabCall, Step, script};
+use crate::plan::{HostCall, LabCall, PowerWay, Step, script};
 use crate::provider::lab::Lab;
+use crate::record::Record;
 use crate::ssh::{Client, Options};
 use crate::state::Token;
 
@@ -41,6 +44,7 @@ use super::{Fault, FaultKind, Fleet};
 pub use lock::{LockError, RemoteLock};
 pub use remote::Remote;
 pub(crate) use remote::fault;
+pub use switch::Powered;
 pub use target::{Secrets, target};
 
 /// How long to wait for a step that a lost run left on a host. APT and a package's scripts are the
@@ -55,6 +59,12 @@ pub struct Live {
     inventory: PathBuf,
     /// The token of the run's lock, for hooks on this machine.
     token: OnceLock<Token>,
+    /// The passwords of controllers that switch machines on and off.
+    of_power: OnceLock<Secrets>,
+    /// The unlock key that the user gave.
+    unlock_key: OnceLock<SecretString>,
+    /// The record of a shutdown that is being carried out: it may hold secrets.
+    record: Mutex<Option<Arc<Record>>>,
     /// The secrets that files of playbooks hold.
     of_playbook: OnceLock<Secrets>,
     /// The unlock key that is to be printed when all is done.
@@ -80,6 +90,9 @@ impl Live {
             lab,
             inventory: inventory.path.clone(),
             token: OnceLock::new(),
+            of_power: OnceLock::new(),
+            unlock_key: OnceLock::new(),
+            record: Mutex::default(),
             of_playbook: OnceLock::new(),
             brought_key: Mutex::new(None),
         }
@@ -96,6 +109,35 @@ impl Live {
     pub fn keep(&self, secrets: Secrets) {
         // A run has one playbook.
         let _first = self.of_playbook.set(secrets);
+    }
+
+    /// Keeps the passwords of the controllers that switch machines on and off. The first ones stay.
+    pub fn keep_power(&self, secrets: Secrets) {
+        // They are looked up once in a run.
+        let _first = self.of_power.set(secrets);
+    }
+
+    /// Keeps the swarm's unlock key. The first one stays.
+    pub fn keep_unlock_key(&self, key: SecretString) {
+        // It is asked for once in a run.
+        let _first = self.unlock_key.set(key);
+    }
+
+    /// Keeps the record of a shutdown that is to be carried out, in place of another.
+    pub fn keep_record(&self, record: Record) {
+        let mut slot = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(Arc::new(record));
+    }
+
+    /// The record that was kept.
+    fn kept_record(&self) -> Option<Arc<Record>> {
+        let slot = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.clone()
+    }
+
+    /// Whether a machine has power, as far as somebody can be asked.
+    pub async fn powered(&self, host: &str, way: &PowerWay) -> Result<Powered, Fault> {
+        switch::status(self, host, way).await
     }
 
     /// Writes a file that holds secrets.
@@ -275,6 +317,8 @@ impl Fleet for Live {
                     power::off(self.remote(host)?, deadline, *force, output).await
                 }
                 Step::Shutdown(call) => shutdown::step(self, host, step, call, output).await,
+                Step::Start(step) => start::step(self, host, step, output).await,
+                Step::Power(call) => switch::power(self, host, call, output).await,
                 Step::Pause { seconds } => {
                     tokio::time::sleep(Duration::from_secs(u64::from(*seconds))).await;
                     Ok(())

@@ -12,7 +12,9 @@ mod outside;
 mod recover;
 mod rotate;
 mod shutdown;
+mod start;
 mod storage;
+mod switch;
 mod world;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

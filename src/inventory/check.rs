@@ -44,6 +44,7 @@ pub(super) fn check(
         path: path.to_owned(),
         swarm,
         lab,
+        start_first: start_first(raw, out),
         hosts: hosts.list,
     };
     super::nfs::apply(raw, &mut inventory, out);
@@ -114,6 +115,25 @@ fn cluster(raw: &raw::Inventory, out: &mut Vec<Diagnostic>) -> String {
         );
     }
     name.value.clone()
+}
+
+/// The names of stacks and services that come first, each once.
+fn start_first(raw: &raw::Inventory, out: &mut Vec<Diagnostic>) -> Vec<String> {
+    let start = raw.start.get();
+    let given = start.and_then(|start| start.first.get());
+    let mut names: Vec<String> = Vec::new();
+    for name in given.into_iter().flatten() {
+        let error = if name.value.trim().is_empty() {
+            Diagnostic::error("an empty name").at(&name.span, "expected a stack or a service")
+        } else if names.contains(&name.value) {
+            Diagnostic::error(format!("`{}` comes first twice", name.value)).at(&name.span, "again")
+        } else {
+            names.push(name.value.clone());
+            continue;
+        };
+        out.push(error);
+    }
+    names
 }
 
 fn lab(raw: &raw::Inventory) -> Lab {

@@ -6,7 +6,9 @@ use super::diagnostic::{Diagnostic, Span};
 use super::names::{address_fault, expand_range, names};
 use super::read::{At, Field};
 use super::resolve::{self, Depth, Layer, Layers, Paths, Picked, setting};
-use super::{Advertise, Host, Lab, LabDriver, Provider, Role, nearest, range, raw, together};
+use super::{
+    Advertise, Host, Lab, LabDriver, Provider, Role, nearest, power, range, raw, together,
+};
 
 /// The hosts with the place of each one's block.
 pub(super) struct Hosts {
@@ -25,15 +27,19 @@ pub(super) fn hosts(raw: &raw::Inventory, paths: &Paths<'_>, out: &mut Vec<Diagn
         complete: !matches!(raw.host, Field::Wrong),
     };
     let mut jumps = Vec::new();
+    let mut vias = Vec::new();
     together::check_groups(raw, out);
     let blocks = raw.host.get().map_or(&[][..], Vec::as_slice);
     for block in blocks {
         let before = all.list.len();
         match expand(raw, block, paths, out) {
-            Some((hosts, span, jump)) => {
-                all.spans.extend(hosts.iter().map(|_| span.clone()));
-                all.list.extend(hosts);
-                jumps.extend(jump.map(|jump| (before..all.list.len(), jump)));
+            Some(found) => {
+                all.spans
+                    .extend(found.hosts.iter().map(|_| found.span.clone()));
+                all.list.extend(found.hosts);
+                let range = before..all.list.len();
+                jumps.extend(found.jump.map(|jump| (range.clone(), jump)));
+                vias.extend(found.via.map(|via| (range, via)));
             }
             None => all.complete = false,
         }
@@ -43,10 +49,23 @@ pub(super) fn hosts(raw: &raw::Inventory, paths: &Paths<'_>, out: &mut Vec<Diagn
             together::check_jump(&mut all, index, jump, out);
         }
     }
+    for (hosts, via) in &vias {
+        for index in hosts.clone() {
+            power::check_via(&mut all.list, index, via, out);
+        }
+    }
     together::check_cycles(&all, out);
     together::check_unique(&all, blocks, out);
     together::check_groups_beside_hosts(raw, &all, out);
     all
+}
+
+/// The hosts of one block, with what is checked when all are known.
+struct Block<'a> {
+    hosts: Vec<Host>,
+    span: Span,
+    jump: Option<Picked<'a, String>>,
+    via: Option<Picked<'a, String>>,
 }
 
 /// The hosts of one block; `None` when its name or role cannot be told.
@@ -55,7 +74,7 @@ fn expand<'a>(
     block: &'a At<raw::Host>,
     paths: &Paths<'_>,
     out: &mut Vec<Diagnostic>,
-) -> Option<(Vec<Host>, Span, Option<Picked<'a, String>>)> {
+) -> Option<Block<'a>> {
     let host = &block.value;
     let layers = layers(raw, host, out);
     let role = layers.pick("role", setting::role, out);
@@ -103,15 +122,13 @@ fn expand<'a>(
         Some(provider) => addresses(host, name, names.len(), provider, out),
         None => Vec::new(),
     };
+    let (powers, via) = power::power(&layers, name, names.len(), provider, paths, out);
     let mut advertise = advertise(host, &layers, name, names.len(), out);
     let driver = raw.lab.get().and_then(|lab| lab.driver.get()).copied();
     let is_vm = provider == Some(Provider::Lab) && driver == Some(LabDriver::Vm);
-    if is_vm {
-        for one in &mut advertise {
-            if one.address.is_none() && one.interface.is_none() {
-                one.interface = Some(Lab::VM_INTERFACE.to_owned());
-            }
-        }
+    let bare = |one: &&mut Advertise| one.address.is_none() && one.interface.is_none();
+    for one in advertise.iter_mut().filter(bare).filter(|_| is_vm) {
+        one.interface = Some(Lab::VM_INTERFACE.to_owned());
     }
     let role = *role?.value;
 
@@ -153,8 +170,14 @@ fn expand<'a>(
         nfs_domain: None,
         disks: disks.clone(),
         hooks: Vec::new(),
+        power: powers.get(index).cloned().flatten(),
     });
-    Some((hosts.collect(), name.span.clone(), jump))
+    Some(Block {
+        hosts: hosts.collect(),
+        span: name.span.clone(),
+        jump,
+        via,
+    })
 }
 
 /// Where a block's hosts come from; `None` when what the file says is wrong.
@@ -305,7 +328,7 @@ fn addresses(
 }
 
 /// Expands a range that must have as many words as the block has names.
-fn matching(
+pub(super) fn matching(
     pattern: &At<String>,
     name: &At<String>,
     count: usize,

@@ -30,6 +30,10 @@ record! {
         "nfs" => nfs: Nfs,
         /// What is run before and after what is done to hosts.
         "hook" => hook: Vec<At<Hook>>,
+        /// How machines are switched on and off from here.
+        "power" => power: Power,
+        /// The way back after a shutdown.
+        "start" => start: Start,
         /// Variables of all hosts, for templates.
         "vars" => vars: Map<Toml>,
         /// Groups of hosts, by name. What a group sets holds for the hosts that name it in
@@ -181,6 +185,75 @@ impl PartialEq for Storage {
 }
 
 record! {
+    /// How a machine is switched on and off from here: one of the three. Hosts of the lab need none.
+    Power {
+        /// By a packet that wakes it.
+        "wake-on-lan" => wake_on_lan: WakeOnLan,
+        /// By its management controller, with `ipmitool` on this machine.
+        "ipmi" => ipmi: Ipmi,
+        /// By programs of your own.
+        "command" => command: PowerCommand,
+    }
+}
+
+record! {
+    /// A packet that wakes a machine.
+    WakeOnLan {
+        /// The address of its network card, such as `52:54:00:12:34:56`; a list of them for a block of
+        /// several hosts, in their order.
+        "mac" => mac: OneOrMany,
+        /// Where the packet goes: the broadcast address of the machine's network. Default
+        /// `255.255.255.255`, the network of whoever sends it.
+        "broadcast" => broadcast: String,
+        /// The UDP port. Default 9.
+        "port" => port: u16,
+        /// The host of this inventory that sends it. Default: this machine.
+        "via" => via: String,
+    }
+}
+
+record! {
+    /// A management controller that speaks IPMI 2.0.
+    Ipmi {
+        /// Its address, or a range of them.
+        "address" => address: String,
+        /// Its UDP port. Default 623.
+        "port" => port: u16,
+        /// The number of the cipher suite, as `ipmitool -C` takes it, for controllers that do not agree on
+        /// one by themselves. Older ones want 3.
+        "cipher-suite" => cipher_suite: u8,
+        /// The login name.
+        "user" => user: String,
+        /// The password.
+        "password" => password: SecretRef,
+    }
+}
+
+record! {
+    /// Programs of your own that switch a machine on and off. They are run beside the inventory and get
+    /// the host in their environment: `SKEP_HOST`, `SKEP_ADDRESS`, `SKEP_INVENTORY`.
+    PowerCommand {
+        /// The program that switches it on, and its arguments.
+        "on" => on: Vec<At<String>>,
+        /// The program that takes its power away.
+        "off" => off: Vec<At<String>>,
+        /// The program that prints `on` or `off`.
+        "status" => status: Vec<At<String>>,
+        /// How long each may take, up to a day. Default `"60s"`.
+        "timeout" => timeout: Timeout,
+    }
+}
+
+record! {
+    /// The way back after a shutdown.
+    Start {
+        /// The stacks and services that come first and are waited for before all others, in this order:
+        /// those that the others need, such as a registry.
+        "first" => first: Vec<At<String>>,
+    }
+}
+
+record! {
     /// The swarm as a whole.
     Swarm {
         /// Networks that overlay networks get their addresses from. Decided when the swarm is
@@ -252,6 +325,8 @@ record! {
         "docker" => docker: Docker,
         /// Where Docker keeps its data, in place of what the cluster says, as a whole.
         "storage" => storage: Storage,
+        /// How these machines are switched on and off from here.
+        "power" => power: Power,
         /// The network interface whose address the nodes tell the others.
         "advertise-interface" => advertise_interface: String,
         /// The interface for the traffic of containers, where it differs.
@@ -289,6 +364,8 @@ record! {
         /// Where Docker keeps its data, in place of what its groups and the cluster say, as a
         /// whole. An empty table is none.
         "storage" => storage: Storage,
+        /// How the machine is switched on and off from here. An empty table is: not at all.
+        "power" => power: Power,
         /// The address that it tells the other nodes, or a range of them.
         "advertise-address" => advertise_address: String,
         /// The network interface whose address it tells the others.

@@ -41,6 +41,14 @@ impl<'a> Layer<'a> {
         }
     }
 
+    pub(super) fn power(self) -> Option<&'a raw::Power> {
+        match self {
+            Self::Host(host) => host.power.get(),
+            Self::Group(_, group) => group.power.get(),
+            Self::Cluster(cluster) => cluster.power.get(),
+        }
+    }
+
     pub(super) fn docker(self) -> Option<&'a raw::Docker> {
         match self {
             Self::Host(host) => host.docker.get(),
@@ -76,6 +84,7 @@ pub(super) mod setting {
     setting!(vars: Map<Toml>, cluster = |c| Some(&c.vars));
     setting!(disks: Vec<At<ByteSize>>, cluster = |c| Some(&c.lab.get()?.disks));
     setting!(storage: raw::Storage, cluster = |c| Some(&c.storage));
+    setting!(power: raw::Power, cluster = |c| Some(&c.power));
     setting!(advertise_interface: String, cluster = |c| Some(&c.swarm.get()?.advertise_interface));
     setting!(data_path: String, cluster = |c| Some(&c.swarm.get()?.data_path));
 }
@@ -188,7 +197,7 @@ impl Paths<'_> {
         }
     }
 
-    fn secret(&self, secret: &SecretRef) -> SecretRef {
+    pub(super) fn secret(&self, secret: &SecretRef) -> SecretRef {
         match secret {
             SecretRef::File(path) => SecretRef::File(self.resolve(path)),
             other => other.clone(),

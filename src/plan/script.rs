@@ -106,6 +106,8 @@ pub fn script(step: &Step) -> Option<Script> {
         | Step::PowerOff { .. }
         | Step::Wait { .. }
         | Step::Lab(_)
+        | Step::Power(_)
+        | Step::Start(_)
         | Step::Upload { .. }
         | Step::Reboot { .. }
         | Step::Pause { .. } => return None,

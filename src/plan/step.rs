@@ -1,6 +1,7 @@
 //! The steps that changes are made of: data, so that they can be shown, saved, compared and run.
 
 mod host;
+mod power;
 mod rotate;
 mod storage;
 mod swarm;
@@ -15,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use super::hook::HookStep;
 use super::nfs::NfsStep;
 use super::shutdown::ShutdownStep;
+use super::start::StartStep;
 
 pub use host::HostCall;
+pub use power::{PowerCall, PowerWay};
 pub use rotate::{KEY_NOTE, KeyNote, KeyTo, RotateCall, WhichKey};
 pub(crate) use storage::bytes;
 pub use storage::{DeviceId, StorageCall};
@@ -169,6 +172,10 @@ pub enum Step {
         /// How long it may take in any case, in seconds. With 0 it is left out where it is too late.
         least: u32,
     },
+    /// Does something for a start after a shutdown.
+    Start(StartStep),
+    /// Switches the machine on or off, from outside of it.
+    Power(PowerCall),
     /// Waits, so that a person can look before the next node's turn comes.
     Pause {
         /// How long.
@@ -326,6 +333,8 @@ impl fmt::Display for Step {
                 condition,
                 deadline,
             } => write!(f, "wait up to {deadline} s until {condition}"),
+            Self::Start(step) => step.fmt(f),
+            Self::Power(call) => call.fmt(f),
             Self::Lab(call) => match call {
                 LabCall::Create => f.write_str("make and start the host in the lab"),
                 LabCall::Off => f.write_str("pull the plug of the host in the lab"),

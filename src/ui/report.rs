@@ -80,7 +80,13 @@ impl Report {
             } => {
                 let host = self.host(host);
                 match outcome {
-                    Outcome::Done => host.done += 1,
+                    Outcome::Done => {
+                        host.done += 1;
+                        // One that was switched on answers by the end of that.
+                        if change.0.ends_with("/power") {
+                            host.unreachable = None;
+                        }
+                    }
                     Outcome::Failed { step, fault } => host.failed.push(Failure {
                         change: change.clone(),
                         step: step.clone(),

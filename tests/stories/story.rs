@@ -541,6 +541,7 @@ fn inventory() -> Inventory {
             memory_mib: None,
             cpu_percent: None,
         },
+        start_first: Vec::new(),
         hosts: Vec::new(),
     }
 }
@@ -566,5 +567,6 @@ fn host(name: &str, address: &str, role: Role) -> Host {
         nfs_domain: None,
         disks: Vec::new(),
         hooks: Vec::new(),
+        power: None,
     }
 }

@@ -2,7 +2,6 @@
 
 use hyper::Method;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{DEADLINE, Docker, DockerError, LOCAL_DEADLINE, http, within};
 
@@ -64,13 +63,6 @@ impl Docker {
                 node: task.node,
             })
             .collect())
-    }
-
-    /// Makes a service from its specification as the engine's API wants it.
-    pub async fn service_create(&self, spec: &Value) -> Result<(), DockerError> {
-        let body = spec.to_string().into_bytes();
-        let call = http::call(self.dial.as_ref(), Method::POST, "/services/create", body);
-        within(DEADLINE, call).await.map(drop)
     }
 
     /// Whether the engine itself answers.

@@ -40,6 +40,21 @@ impl ServiceTasks {
     }
 }
 
+/// How far the tasks of a service are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceProgress {
+    /// How many run.
+    pub running: u64,
+    /// How many there are to be.
+    pub desired: u64,
+    /// Whether one is to run on every node.
+    pub is_global: bool,
+    /// What the engine says of the task that failed last.
+    pub error: Option<String>,
+    /// The nodes where tasks run, by ID.
+    pub nodes: BTreeSet<String>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Service {
@@ -236,6 +251,63 @@ impl Docker {
             }
         }
         Ok(left)
+    }
+
+    /// Makes a service of a specification that an engine gave; well if there is one of that name.
+    pub async fn service_create(&self, spec: &Value) -> Result<(), DockerError> {
+        let name = spec["Name"].as_str().unwrap_or_default();
+        match self.service(name).await {
+            Ok(_) => return Ok(()),
+            Err(DockerError::Api { status: 404, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let body = spec.to_string().into_bytes();
+        let path = "/services/create";
+        let call = http::call(self.dial.as_ref(), Method::POST, path, body);
+        within(DEADLINE, call).await.map(drop)
+    }
+
+    /// How far the tasks of `services` are, by name.
+    pub async fn progress(
+        &self,
+        services: &[String],
+    ) -> Result<BTreeMap<String, ServiceProgress>, DockerError> {
+        let all: Vec<Value> = self.get("/services?status=true", DEADLINE).await?;
+        let tasks: Vec<Value> = self.get("/tasks", DEADLINE).await?;
+        let mut found = BTreeMap::new();
+        for service in &all {
+            let (Some(id), Some(name)) = (service["ID"].as_str(), service["Spec"]["Name"].as_str())
+            else {
+                continue;
+            };
+            if !services.iter().any(|it| it == name) {
+                continue;
+            }
+            let status = &service["ServiceStatus"];
+            let own = tasks.iter().filter(|task| task["ServiceID"] == id);
+            // RFC 3339 in UTC as the engine writes it: the later text is the later moment.
+            let at = |task: &&Value| task["Status"]["Timestamp"].as_str().map(str::to_owned);
+            let error = |task: &Value| {
+                let error = task["Status"]["Err"].as_str().filter(|it| !it.is_empty());
+                error.map(str::to_owned)
+            };
+            let failed = own
+                .clone()
+                .filter(|task| error(task).is_some())
+                .max_by_key(at);
+            let runs = own.filter(|task| task["Status"]["State"] == "running");
+            let progress = ServiceProgress {
+                running: status["RunningTasks"].as_u64().unwrap_or(0),
+                desired: status["DesiredTasks"].as_u64().unwrap_or(0),
+                is_global: service["Spec"]["Mode"].get("Global").is_some(),
+                error: failed.and_then(error),
+                nodes: runs
+                    .filter_map(|task| task["NodeID"].as_str().map(str::to_owned))
+                    .collect(),
+            };
+            found.insert(name.to_owned(), progress);
+        }
+        Ok(found)
     }
 
     async fn service(&self, service: &str) -> Result<Value, DockerError> {

@@ -54,16 +54,7 @@ fn program(hook: &HookStep, inventory: &Path, token: Option<&Token>) -> std::io:
     let directory = inventory.parent().unwrap_or(Path::new("/"));
     let program = match &hook.hook.command {
         HookCommand::Script(text) => Program::new("sh").args(["-e", "-c", text]),
-        HookCommand::Program(words) => {
-            let name = words.first().map_or("", String::as_str);
-            // One with a slash is a file beside the inventory, one without is looked for.
-            let program = if name.contains('/') {
-                Program::new(directory.join(name))
-            } else {
-                Program::new(name)
-            };
-            program.args(words.iter().skip(1))
-        }
+        HookCommand::Program(words) => Program::beside(directory, words),
     };
     let mut program = program
         .directory(directory)

@@ -184,6 +184,9 @@ async fn unlock(live: &Live, docker: &Docker, managers: &[String]) -> Result<(),
     if !locked {
         return Ok(());
     }
+    if let Some(key) = live.unlock_key.get() {
+        return docker.unlock(key).await.map_err(|error| fault(&error));
+    }
     let manager = healthy(live, managers, None).await?;
     let key = manager
         .docker

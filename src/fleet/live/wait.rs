@@ -27,6 +27,9 @@ const PAUSES: [Duration; 5] = [
 /// After how long of waiting it is said what is waited for.
 const SAY: Duration = Duration::from_secs(10);
 
+/// The same for a machine that boots, which takes minutes.
+const SAY_LOGIN: Duration = Duration::from_secs(30);
+
 /// Prints `manager` where the node's certificate is that of one: the role stands in its subject.
 const CERTIFICATE: &str = "\
 root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)
@@ -46,10 +49,20 @@ pub(super) async fn until(
     deadline: Duration,
     output: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<(), Fault> {
-    if *condition == Condition::Login {
-        return live.remote(host)?.wait_for_login(deadline).await;
-    }
     let began = Instant::now();
+    if *condition == Condition::Login {
+        let waiting = live.remote(host)?.wait_for_login(deadline);
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                seen = &mut waiting => return seen,
+                () = sleep(SAY_LOGIN) => {
+                    let (now, whole) = (began.elapsed().as_secs(), deadline.as_secs());
+                    output(&format!("waiting: no login yet, after {now} of {whole} s"));
+                }
+            }
+        }
+    }
     let mut pauses = PAUSES.iter().copied();
     let mut said = began;
     loop {

@@ -32,6 +32,10 @@ pub struct World {
     /// The steps that took a task away from a service before another ran in its place, where there
     /// was a place.
     pub tasks_lost_by: Vec<String>,
+    /// The services that a start let run again, and those that were asked for an answer, in order.
+    pub resumed: Vec<String>,
+    /// The machines that stay dark whoever switches them on.
+    pub no_power: BTreeSet<String>,
     /// The hooks that ran, in their order.
     pub hooks: Vec<SimHook>,
     /// The hooks that fail: host and moment, such as `("w1", "before-drain")`.
@@ -367,6 +371,12 @@ impl World {
         if let Step::Hook(hook) = step {
             return self.hook(name, hook);
         }
+        if let Step::Power(call) = step {
+            return self.switch(name, call);
+        }
+        if let Step::Start(step) = step {
+            return self.start(name, step);
+        }
         let unbearable = self.unbearable.clone();
         let host = self.host(name)?;
         if host.storage.full && writes(step) {
@@ -462,6 +472,8 @@ impl World {
             | Step::Shutdown(_)
             | Step::PowerOff { .. }
             | Step::Try { .. }
+            | Step::Power(_)
+            | Step::Start(_)
             | Step::Lab(_) => {}
             Step::CopySwarmState { id } => return self.copy(name, id),
             Step::Storage(call) => return super::storage::step(host, call),

@@ -118,9 +118,9 @@ pub enum DockerCall {
         deadline: u32,
     },
     /// Unlocks this host's manager, which was restarted under autolock, with the key that another
-    /// manager gives when the step runs.
+    /// manager gives when the step runs, or that the user gave. Does nothing where it is not locked.
     Unlock {
-        /// Hosts of the inventory that are managers, best first.
+        /// Hosts of the inventory that are managers, best first; none where only the user has the key.
         managers: Vec<String>,
     },
     /// Changes the settings of the swarm that can change.
@@ -283,6 +283,9 @@ impl fmt::Display for DockerCall {
                     f,
                     "place the tasks of {names} anew, each within {deadline} s"
                 )
+            }
+            Self::Unlock { managers } if managers.is_empty() => {
+                f.write_str("unlock the manager with the key that was given, if it is locked")
             }
             Self::Unlock { managers } => {
                 write!(
