@@ -3,6 +3,7 @@
 //! [`load`] goes three ways: the raw file with its spans, a check that finds all errors at once,
 //! and this model, in which every setting is resolved for every host.
 
+mod backup;
 mod brought;
 mod check;
 mod daemon;
@@ -65,6 +66,9 @@ pub struct Inventory {
     pub path: PathBuf,
     /// Settings of the swarm as a whole.
     pub swarm: Swarm,
+    /// What it says of backups; `None` where it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<crate::backup::Settings>,
     /// Settings of the local lab; used by the hosts whose provider is [`Provider::Lab`].
     pub lab: Lab,
     /// The stacks and services that come up before all others after a shutdown, in this order.

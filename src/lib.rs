@@ -8,6 +8,7 @@
 //! outside; `cli` and `ui` only parse and print.
 
 pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod docker;
 pub mod drill;

@@ -59,6 +59,7 @@ fn inventory(cluster: &str, hosts: &[&str], release: &str) -> Inventory {
             cpu_percent: Some(200),
         },
         start_first: Vec::new(),
+        backup: None,
         hosts: hosts.iter().map(host).collect(),
     }
 }

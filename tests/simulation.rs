@@ -59,6 +59,7 @@ fn inventory(managers: usize, workers: usize) -> Inventory {
             cpu_percent: None,
         },
         start_first: Vec::new(),
+        backup: None,
         hosts: managers.chain(workers).collect(),
     }
 }

@@ -43,12 +43,14 @@ pub(super) fn check(
         cluster,
         path: path.to_owned(),
         swarm,
+        backup: None,
         lab,
         start_first: start_first(raw, out),
         hosts: hosts.list,
     };
     super::nfs::apply(raw, &mut inventory, out);
     super::hook::apply(raw, &mut inventory, out);
+    super::backup::apply(raw, &mut inventory, &paths, out);
     inventory
 }
 

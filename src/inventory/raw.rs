@@ -24,6 +24,8 @@ record! {
         "storage" => storage: Storage,
         /// The swarm as a whole.
         "swarm" => swarm: Swarm,
+        /// Where backups go, and to whom they are encrypted.
+        "backup" => backup: Backup,
         /// The hosts whose provider is `lab`: containers on this machine.
         "lab" => lab: Lab,
         /// Folders that hosts export and mount.
@@ -277,6 +279,25 @@ record! {
         "task-history" => task_history: u32,
         /// Accepts an even number of managers. Default `false`.
         "allow-even-managers" => allow_even_managers: bool,
+    }
+}
+
+record! {
+    /// Backups of the swarm's state.
+    Backup {
+        /// The directory on the machine that skep runs on; relative to the inventory. Default
+        /// `backups`.
+        "directory" => directory: String,
+        /// The age recipients that they are encrypted to, such as
+        /// `["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]`.
+        "recipients" => recipients: Vec<At<String>>,
+        /// How many of this swarm are kept. Default: all.
+        "keep" => keep: u32,
+        /// After how many days without one `skep status` warns. Default 7.
+        "max-age" => max_age: Days,
+        /// The manager that they are taken from. Default: one that does not lead, and runs no tasks
+        /// where there is such a one.
+        "host" => host: String,
     }
 }
 

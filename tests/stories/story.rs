@@ -542,6 +542,7 @@ fn inventory() -> Inventory {
             cpu_percent: None,
         },
         start_first: Vec::new(),
+        backup: None,
         hosts: Vec::new(),
     }
 }
