@@ -27,8 +27,8 @@ pub use start::StartStep;
 pub(crate) use step::availability_name;
 pub(crate) use step::bytes;
 pub use step::{
-    Condition, DeviceId, DockerCall, HostCall, LabCall, PackageSpec, PowerCall, PowerWay,
-    ServiceAction, Step, StorageCall,
+    BackupCall, Condition, DeviceId, DockerCall, HostCall, LabCall, Origin, PackageSpec, PowerCall,
+    PowerWay, ServiceAction, Step, StorageCall,
 };
 
 /// What will be done, and what every host came to.

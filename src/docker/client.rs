@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::{Dial, DockerError, http, wire};
+use crate::backup::Contents;
 use crate::facts::{LocalSwarm, Node};
 use crate::inventory::{Availability, Role};
 use crate::known::Known;
@@ -268,6 +269,26 @@ impl Docker {
         Ok(JoinTokens {
             manager: secret(tokens.manager)?,
             worker: secret(tokens.worker)?,
+        })
+    }
+
+    /// What the swarm holds, by name; its nodes are left out.
+    pub async fn names(&self) -> Result<Contents, DockerError> {
+        let (services, secrets, configs) = tokio::try_join!(
+            self.get::<Vec<wire::Named>>("/services", DEADLINE),
+            self.get::<Vec<wire::Named>>("/secrets", DEADLINE),
+            self.get::<Vec<wire::Named>>("/configs", DEADLINE),
+        )?;
+        let names = |all: Vec<wire::Named>| {
+            let mut names: Vec<String> = all.into_iter().map(|it| it.spec.name).collect();
+            names.sort();
+            names
+        };
+        Ok(Contents {
+            nodes: Vec::new(),
+            services: names(services),
+            secrets: names(secrets),
+            configs: names(configs),
         })
     }
 

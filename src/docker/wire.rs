@@ -10,6 +10,19 @@ use crate::facts::{self, Authority, Engine, LocalSwarm, ManagerStatus, SwarmSett
 use crate::inventory::{Availability, Role};
 use crate::known::Known;
 
+/// Something that has a name: a service, a secret or a config.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Named {
+    pub(super) spec: NamedSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NamedSpec {
+    pub(super) name: String,
+}
+
 /// `/info`, as far as it is read. The engine leaves out or nulls what it does not have.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

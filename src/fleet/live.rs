@@ -2,6 +2,7 @@
 //! containers of a local lab.
 
 mod audit;
+mod backup;
 mod drain;
 pub mod drill;
 mod hook;
@@ -33,7 +34,7 @@ use tokio::time::Instant;
 use crate::facts::{self, HostFacts, Probes};
 use crate::inventory::{HookPlace, Inventory, Provider};
 use crate::known::Known;
-use crate::plan::{HostCall, LabCall, PowerWay, Step, script};
+use crate::plan::{BackupCall, HostCall, LabCall, PowerWay, Step, script};
 use crate::provider::lab::Lab;
 use crate::record::Record;
 use crate::ssh::{Client, Options};
@@ -41,6 +42,8 @@ use crate::state::Token;
 
 use super::{Fault, FaultKind, Fleet};
 
+pub use backup::Keys;
+pub(crate) use backup::contents;
 pub use lock::{LockError, RemoteLock};
 pub use remote::Remote;
 pub(crate) use remote::fault;
@@ -69,6 +72,8 @@ pub struct Live {
     of_playbook: OnceLock<Secrets>,
     /// The unlock key that is to be printed when all is done.
     brought_key: Mutex<Option<SecretString>>,
+    /// What opens an archive and unlocks what was in it.
+    keys: OnceLock<Keys>,
 }
 
 impl Live {
@@ -95,6 +100,7 @@ impl Live {
             record: Mutex::default(),
             of_playbook: OnceLock::new(),
             brought_key: Mutex::new(None),
+            keys: OnceLock::new(),
         }
     }
 
@@ -138,6 +144,12 @@ impl Live {
     /// Whether a machine has power, as far as somebody can be asked.
     pub async fn powered(&self, host: &str, way: &PowerWay) -> Result<Powered, Fault> {
         switch::status(self, host, way).await
+    }
+
+    /// Keeps what opens the archive that is restored; those of the first one stay.
+    pub fn keep_keys(&self, keys: Keys) {
+        // A run restores one archive.
+        let _first = self.keys.set(keys);
     }
 
     /// Writes a file that holds secrets.
@@ -326,6 +338,11 @@ impl Fleet for Live {
                 Step::Host(call @ HostCall::RenderFile { .. }) => {
                     self.render_file(host, step, call, output).await
                 }
+                Step::Backup(
+                    call @ (BackupCall::Fetch { .. }
+                    | BackupCall::Bring { .. }
+                    | BackupCall::Wake { .. }),
+                ) => backup::call(self, host, call, output).await,
                 Step::Lab(call) => self.lab(host, call, output).await,
                 Step::Upload { from, to, files } => {
                     self.upload(host, from, to, files, output).await

@@ -2,6 +2,7 @@
 //! and the same trait as the live one, so that the planner, the guards and the executor run on it
 //! unchanged and any failure can be replayed.
 
+mod backup;
 mod engine;
 mod facts;
 mod host;
@@ -34,7 +35,7 @@ pub use lock::SimLock;
 pub use recover::SimRecovery;
 pub use rotate::{SimKeys, SimSecrets};
 pub use storage::{SimDisk, SimStorage};
-pub use world::{SimCluster, SimHook, SimHost, SimNode, SimService, World};
+pub use world::{SimArchive, SimCluster, SimHook, SimHost, SimNode, SimService, World};
 
 /// How likely faults are, in thousandths of all steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

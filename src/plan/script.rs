@@ -4,6 +4,7 @@
 //! host's step lock first, so that a step left running by a lost skep and the step of a new one
 //! never overlap.
 
+mod backup;
 mod engine;
 mod host;
 mod nfs;
@@ -95,6 +96,7 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::Nfs(step) => nfs::body(step),
         Step::CopySwarmState { id } => recover::copy(id),
         Step::Storage(call) => storage::body(call),
+        Step::Backup(call) => backup::body(call)?,
         Step::Host(call) => host::body(call)?,
         Step::Shutdown(ShutdownStep::Release { target, automount }) => {
             nfs::release(target, automount.as_deref())

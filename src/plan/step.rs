@@ -1,5 +1,6 @@
 //! The steps that changes are made of: data, so that they can be shown, saved, compared and run.
 
+mod backup;
 mod host;
 mod power;
 mod rotate;
@@ -18,6 +19,7 @@ use super::nfs::NfsStep;
 use super::shutdown::ShutdownStep;
 use super::start::StartStep;
 
+pub use backup::{BackupCall, Origin};
 pub use host::HostCall;
 pub use power::{PowerCall, PowerWay};
 pub use rotate::{KEY_NOTE, KeyNote, KeyTo, RotateCall, WhichKey};
@@ -136,6 +138,8 @@ pub enum Step {
     },
     /// Does something to a disk or to LVM.
     Storage(StorageCall),
+    /// Takes a manager's state away, or puts it back.
+    Backup(BackupCall),
     /// Calls the Docker Engine.
     Docker(DockerCall),
     /// Does something to the secrets of a swarm.
@@ -327,6 +331,7 @@ impl fmt::Display for Step {
                 "stop the engine, copy what manager {id} knows aside, and start the engine"
             ),
             Self::Storage(call) => call.fmt(f),
+            Self::Backup(call) => call.fmt(f),
             Self::Docker(call) => call.fmt(f),
             Self::Rotate(call) => call.fmt(f),
             Self::Wait {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::fleet::{Fault, FaultKind};
 use crate::inventory::{Availability, HookPlace, Inventory, Role};
-use crate::plan::{DockerCall, HookStep, ServiceAction, Step};
+use crate::plan::{BackupCall, DockerCall, HookStep, ServiceAction, Step};
 use crate::quorum::{majority, may_spare};
 
 use super::host::SimTasks;
@@ -42,7 +42,20 @@ pub struct World {
     pub failing_hooks: BTreeSet<(String, String)>,
     /// The unlock keys that were brought to this machine.
     pub keys: SimKeys,
+    /// The archives that were made, in their order.
+    pub archives: Vec<SimArchive>,
     next_id: u64,
+}
+
+/// What an archive holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimArchive {
+    /// The host that it was taken from.
+    pub host: String,
+    /// The swarm.
+    pub cluster: String,
+    /// The node.
+    pub node: String,
 }
 
 /// A host.
@@ -133,6 +146,7 @@ impl SimHost {
     fn loses_engine(&self, step: &Step) -> bool {
         match step {
             Step::RestartEngine
+            | Step::Backup(BackupCall::Take { .. })
             | Step::Service {
                 action: ServiceAction::Restart,
                 ..
@@ -477,6 +491,7 @@ impl World {
             | Step::Lab(_) => {}
             Step::CopySwarmState { id } => return self.copy(name, id),
             Step::Storage(call) => return super::storage::step(host, call),
+            Step::Backup(call) => return self.backup(name, call),
             Step::Docker(call) => return self.docker(name, call, mishap),
             Step::Rotate(call) => return self.rotate(name, call),
             Step::Wait { condition, .. } => return self.wait(name, condition),

@@ -6,7 +6,7 @@ use crate::resource::{DAEMON_JSON, RESTART_MARKER, ROLLED_BACK};
 /// the wait for an answer after each.
 pub(super) const SECONDS: u32 = 1000;
 
-fn with_library(body: &str) -> String {
+pub(super) fn with_library(body: &str) -> String {
     let paths = format!("file={DAEMON_JSON}\nmarker={RESTART_MARKER}\nnote={ROLLED_BACK}\n");
     format!("{paths}{LIBRARY}{body}")
 }

@@ -80,6 +80,7 @@ fn every_step() -> Vec<Step> {
     ]
     .into_iter()
     .chain(nfs::tests::every_step().map(Step::Nfs))
+    .chain(super::backup::tests::every_call().map(Step::Backup))
     .chain(host::every_call().map(Step::Host))
     .collect()
 }
