@@ -1,6 +1,7 @@
 //! Guards read a plan and refuse what could lose a quorum, make a second swarm or erase data. They
 //! know nothing of how the plan came to be, so that a mistake of the planner stops here.
 
+mod backup;
 mod forgotten;
 mod power;
 mod raft;
@@ -34,6 +35,7 @@ pub fn check(
     refusals.extend(devices(plan, gathered));
     refusals.extend(one_machine(plan, inventory, gathered));
     refusals.extend(dissolution(plan, inventory, gathered));
+    refusals.extend(backup::check(plan, seen));
     refusals.extend(recover::check(plan, inventory, gathered, seen));
     refusals.extend(rotate::check(plan, seen));
     refusals.extend(shutdown::check(plan, gathered, seen));

@@ -1,6 +1,7 @@
 //! What a command wants done, beyond or instead of what the inventory says. Each builds a plan from
 //! facts, so that it is shown, guarded, confirmed, carried out and proven like every other.
 
+mod backup;
 mod node;
 mod playbook;
 mod power;
@@ -8,6 +9,7 @@ mod rebalance;
 mod reboot;
 mod recover;
 mod reset;
+mod restore;
 mod rolling;
 mod rotate;
 mod shutdown;
@@ -22,10 +24,13 @@ use crate::inventory::Inventory;
 use crate::plan::{self, Plan};
 use crate::swarm::{Gathered, Swarm};
 
+pub use backup::BackupProcedure;
 pub use node::{NodeAct, NodeProcedure};
 pub use playbook::PlaybookRun;
 pub use power::{PowerAct, PowerProcedure};
 pub use recover::RecoverProcedure;
+pub use restore::RestoreProcedure;
+pub(crate) use restore::without_swarm;
 pub use rolling::Unavailable;
 pub use rotate::{RotateProcedure, RotateWhat};
 pub(crate) use rotate::{key_note, old_key_file};
@@ -68,6 +73,10 @@ pub enum Procedure {
     Recover(RecoverProcedure),
     /// Record everything and switch all hosts off, in the right order.
     Shutdown(Box<ShutdownProcedure>),
+    /// Take a backup of the swarm's state.
+    Backup(BackupProcedure),
+    /// Go on from a backup.
+    Restore(Box<RestoreProcedure>),
     /// Boot the selected hosts anew, one after the other.
     Reboot {
         /// The boot that each of them ran before: one that runs another is done.
@@ -97,6 +106,8 @@ impl Procedure {
             Self::Recover(_) => recover::probes(),
             Self::Shutdown(_) => shutdown::probes(),
             Self::Start(_) => start::probes(),
+            Self::Backup(_) => backup::probes(),
+            Self::Restore(_) => restore::probes(),
             _ => Vec::new(),
         }
     }
@@ -127,6 +138,7 @@ impl Procedure {
             Self::Playbook(run) => run.done(report),
             Self::Power(power) => power.done(report),
             Self::Start(start) => start.begun = true,
+            Self::Backup(backup) => backup.done(report),
             _ => {}
         }
     }
@@ -156,6 +168,10 @@ impl Procedure {
             }),
             Self::Recover(procedure) => recover::plan(inventory, gathered, procedure),
             Self::Shutdown(procedure) => shutdown::plan(inventory, gathered, procedure),
+            Self::Restore(procedure) => restore::plan(inventory, gathered, procedure),
+            Self::Backup(procedure) => guarded(inventory, gathered, |plan, seen| {
+                backup::plan(plan, inventory, gathered, seen, procedure);
+            }),
             Self::Rebalance { services } => guarded(inventory, gathered, |plan, seen| {
                 rebalance::plan(plan, seen, services);
             }),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::inventory::Inventory;
-use crate::plan::{Change, DockerCall, Plan, Refusal, Step};
+use crate::plan::{BackupCall, Change, DockerCall, Plan, Refusal, Step};
 use crate::swarm::{Gathered, Swarm};
 
 use super::raft::ancestors;
@@ -24,6 +24,15 @@ pub(super) fn check(
             hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
         });
     };
+    for change in plan.changes.iter().filter(|it| restores(it)) {
+        if matches!(seen, Swarm::Up(_) | Swarm::Split { .. }) {
+            let why = "the state of a backup is put in place, and a swarm is there";
+            refuse(Some(&change.host), why.to_owned());
+        } else if !forces(change) {
+            let why = "the state of a backup is put in place, and the others could join it again";
+            refuse(Some(&change.host), why.to_owned());
+        }
+    }
     let forced: Vec<&Change> = plan.changes.iter().filter(|it| forces(it)).collect();
     let fences: Vec<(&Change, &str)> = plan
         .changes
@@ -54,7 +63,9 @@ pub(super) fn check(
         }
         return refusals;
     };
-    if !matches!(seen, Swarm::Down(_)) {
+    // Where nobody knows the swarm any more, the state comes from a backup.
+    let lost = matches!(seen, Swarm::Down(_)) || (*seen == Swarm::None && restores(one));
+    if !lost {
         refuse(
             Some(&one.host),
             "a new cluster is forced, and there is quorum".to_owned(),
@@ -89,6 +100,12 @@ pub(super) fn check(
 fn forces(change: &Change) -> bool {
     let force = |step: &Step| matches!(step, Step::Docker(DockerCall::SwarmForce { .. }));
     change.steps.iter().any(force)
+}
+
+/// Whether a change puts the state of a backup in place.
+fn restores(change: &Change) -> bool {
+    let place = |step: &Step| matches!(step, Step::Backup(BackupCall::Place { .. }));
+    change.steps.iter().any(place)
 }
 
 /// The node that forgets its swarm by force.

@@ -28,7 +28,7 @@ use diagnose::{Diagnosis, Fate, Survivor, diagnose};
 const MARK: &str = "/var/lib/skep/recovering";
 
 /// What comes next.
-const PRUNE: &str = "prune";
+pub(super) const PRUNE: &str = "prune";
 const UP: &str = "up";
 
 /// What a person says of the loss.
@@ -110,7 +110,13 @@ fn marked<'a>(gathered: &'a Gathered, up: &'a Up) -> Option<(&'a str, &'static s
     })
 }
 
-fn mark(id: &str, next: &str) -> Step {
+/// Whether an earlier round left its mark on a manager.
+pub(super) fn is_marked(gathered: &Gathered, up: &Up) -> bool {
+    marked(gathered, up).is_some()
+}
+
+/// Tells the next round what comes.
+pub(super) fn mark(id: &str, next: &str) -> Step {
     Step::WriteFile {
         path: MARK.to_owned(),
         content: format!("{id} {next}\n"),
@@ -118,7 +124,13 @@ fn mark(id: &str, next: &str) -> Step {
     }
 }
 
-fn change(host: &str, resource: &str, summary: &str, diff: Vec<Diff>, steps: Vec<Step>) -> Change {
+pub(super) fn change(
+    host: &str,
+    resource: &str,
+    summary: &str,
+    diff: Vec<Diff>,
+    steps: Vec<Step>,
+) -> Change {
     Change {
         id: ChangeId::new(host, resource),
         host: host.to_owned(),
@@ -130,6 +142,34 @@ fn change(host: &str, resource: &str, summary: &str, diff: Vec<Diff>, steps: Vec
         lane: None,
         needs: BTreeSet::new(),
         follows: BTreeSet::new(),
+    }
+}
+
+/// Lets a manager without quorum forget the swarm.
+pub(super) fn fence(host: &str, id: &str) -> Change {
+    let diff = Diff::Value {
+        name: "swarm".to_owned(),
+        old: Some(format!("manager without quorum, node {id}")),
+        new: None,
+    };
+    let id = id.to_owned();
+    change(
+        host,
+        "swarm.fence",
+        "forget the old swarm, so that it cannot come back into it",
+        vec![diff],
+        vec![Step::Docker(DockerCall::SwarmFence { id })],
+    )
+}
+
+/// Waits until a worker has found the new cluster.
+pub(super) fn wait_return(host: &str, managers: &[String], after: &BTreeSet<ChangeId>) -> Change {
+    let wait = vec![wait_member(Role::Worker, managers)];
+    let summary = "wait until the worker has found the new cluster";
+    Change {
+        risk: Risk::Safe,
+        needs: after.clone(),
+        ..change(host, "swarm.return", summary, Vec::new(), wait)
     }
 }
 
@@ -162,19 +202,7 @@ fn force(
     };
     let mut fences = copies.clone();
     for other in found.living.iter().filter(|it| it.host.name != name) {
-        let id = other.local.node_id.clone();
-        let diff = Diff::Value {
-            name: "swarm".to_owned(),
-            old: Some(format!("manager without quorum, node {id}")),
-            new: None,
-        };
-        let mut fence = change(
-            &other.host.name,
-            "swarm.fence",
-            "forget the old swarm, so that it cannot come back into it",
-            vec![diff],
-            vec![Step::Docker(DockerCall::SwarmFence { id })],
-        );
+        let mut fence = fence(&other.host.name, &other.local.node_id);
         // Nobody forgets anything before all that is known is kept.
         fence.needs.clone_from(&copies);
         fences.insert(fence.id.clone());
@@ -212,22 +240,13 @@ fn force(
     let after = BTreeSet::from([forced.id.clone()]);
     plan.changes.push(forced);
     for worker in workers::that_return(plan, inventory, gathered, &found, survivor) {
-        let mut back = change(
-            worker,
-            "swarm.return",
-            "wait until the worker has found the new cluster",
-            Vec::new(),
-            vec![wait_member(Role::Worker, &managers)],
-        );
-        back.risk = Risk::Safe;
-        back.needs.clone_from(&after);
-        plan.changes.push(back);
+        plan.changes.push(wait_return(worker, &managers, &after));
     }
     go_on(plan, inventory, gathered);
 }
 
 /// Says of the hosts that answer that there is another round for them.
-fn go_on(plan: &mut Plan, inventory: &Inventory, gathered: &Gathered) {
+pub(super) fn go_on(plan: &mut Plan, inventory: &Inventory, gathered: &Gathered) {
     for host in inventory.members() {
         if gathered.get(&host.name).is_some_and(Result::is_ok) {
             plan.hosts.insert(host.name.clone(), Outlook::Later);

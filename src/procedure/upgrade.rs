@@ -1,6 +1,6 @@
 //! Brings engines to another version, node by node.
 
-mod version;
+pub(super) mod version;
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

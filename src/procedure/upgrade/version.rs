@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 /// Compares two versions.
-pub(super) fn compare(one: &str, other: &str) -> Ordering {
+pub(in crate::procedure) fn compare(one: &str, other: &str) -> Ordering {
     let (one, other) = (parts(one), parts(other));
     let epochs = one.0.cmp(&other.0);
     epochs
