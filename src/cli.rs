@@ -1,6 +1,7 @@
 //! The command line: each verb parses its arguments, calls the core and prints.
 
 pub mod audit;
+pub mod backup;
 pub mod check;
 pub mod cluster;
 pub mod completions;
@@ -20,6 +21,7 @@ pub mod power;
 pub mod reboot;
 pub mod recover;
 pub mod reset;
+pub mod restore;
 pub mod rotate;
 pub mod run;
 pub mod schema;
@@ -158,6 +160,10 @@ pub enum Command {
     Run(run::RunArgs),
     /// Record everything, and switch all hosts off in the right order
     Shutdown(shutdown::ShutdownArgs),
+    /// Take a backup of the swarm's state, list them, or try one out
+    Backup(backup::BackupArgs),
+    /// Go on from a backup where the whole swarm is lost
+    Restore(restore::RestoreArgs),
     /// Go on from one manager where the quorum is lost for good
     Recover(recover::RecoverArgs),
     /// Take the whole swarm apart
@@ -275,6 +281,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Power(args) => power::run(&args, global, printer),
         Command::Run(args) => run::run(&args, global, printer),
         Command::Shutdown(args) => shutdown::run(&args, global, printer),
+        Command::Backup(args) => backup::run(&args, global, printer),
+        Command::Restore(args) => restore::run(&args, global, printer),
         Command::Recover(args) => recover::run(&args, global, printer),
         Command::Reset(args) => reset::run(&args, global, printer),
         Command::Rotate(args) => rotate::run(&args, global, printer),

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: a failed step ends it")]
 
+#[path = "lab/backup.rs"]
+mod backup;
 #[path = "lab/cuts.rs"]
 mod cuts;
 #[path = "lab/drill.rs"]
@@ -151,6 +153,23 @@ fn real_engines_tell_the_twenty_tales_of_the_model() {
         &[
             ("five hosts", twins::hosts),
             ("the twenty tales", twins::twenty),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn a_backup_brings_a_lost_swarm_back() {
+    let world = World::new("test-backup");
+    life::inventories(&world);
+    tell(
+        &world,
+        &[
+            ("a service and a secret", backup::begin),
+            ("a backup is taken", backup::taken),
+            ("all managers destroyed", backup::restored),
+            ("a backup is tried out", backup::verified),
+            ("kill -9 while the engine stands", backup::killed),
         ],
     );
 }

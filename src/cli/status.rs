@@ -83,6 +83,9 @@ pub(super) async fn look(cluster: &Cluster, printer: &Printer) -> Result<StatusR
     let inventory = &cluster.inventory;
     let mut report = StatusReport::new(inventory, &gathered, &swarm, Some(&plan));
     report.add_certificates(inventory, &gathered, &swarm, Timestamp::now());
+    report
+        .warnings
+        .extend(super::backup::too_old(inventory, &swarm));
     Ok(report)
 }
 

@@ -22,7 +22,7 @@ use crate::ui::{Printer, diff, interrupt, plan as show, prompt, text};
 use super::audit::Audit;
 use super::cluster::{Cluster, Emit, Follow};
 use super::lock::{self, Break};
-use super::{recover, reset, shutdown, wipe};
+use super::{recover, reset, restore, shutdown, wipe};
 
 /// The options of every verb that changes something.
 #[derive(Debug, Clone, Default, Args)]
@@ -186,6 +186,8 @@ impl<'a> Work<'a> {
     pub(super) async fn rounds(&mut self, made: &[String], lock: &RemoteLock) -> Result<()> {
         let more = match self.procedure {
             Procedure::Recover(_) => RECOVER_ROUNDS,
+            // And one for the engine of a new machine.
+            Procedure::Restore(_) => RECOVER_ROUNDS + 1,
             _ => 0,
         };
         for _ in 0..ROUNDS + more {
@@ -247,6 +249,9 @@ impl<'a> Work<'a> {
         self.follow.report.result()?;
         if let Procedure::Recover(recover) = &mut self.procedure {
             recover.begun = true;
+        }
+        if let Procedure::Restore(restore) = &mut self.procedure {
+            restore.begun = true;
         }
         if plan.goes_on() {
             return Ok(Next::Again);
@@ -323,6 +328,12 @@ impl<'a> Work<'a> {
                 return recover::confirm(&plan.cluster, self.typed.as_deref());
             }
             // Whoever gave the name has answered for what it takes to end it.
+            yes |= self.typed.is_some();
+        }
+        if let Procedure::Restore(restore) = &self.procedure {
+            if !restore.begun {
+                return restore::confirm(&plan.cluster, &restore.on, self.typed.as_deref());
+            }
             yes |= self.typed.is_some();
         }
         let changes = text::count(plan.changes.len(), "change");

@@ -24,7 +24,7 @@ pub(crate) fn begin(world: &World) {
     world.until("w1", 60, READS);
 }
 
-const READS: &str = "test \"$(docker exec $(docker ps --quiet --filter label=com.docker.swarm.service.name=reader) busybox cat /run/secrets/known)\" = known";
+pub(crate) const READS: &str = "test \"$(docker exec $(docker ps --quiet --filter label=com.docker.swarm.service.name=reader) busybox cat /run/secrets/known)\" = known";
 
 fn confirmed<'a>(world: &'a World, more: &[&'a str]) -> Vec<&'a str> {
     [&["recover", "--confirm", &world.cluster], more].concat()
