@@ -61,7 +61,7 @@ pub(super) async fn alone(work: &mut Work<'_>, lock: &RemoteLock) -> Result<()> 
         .members()
         .map(|it| it.name.clone())
         .collect();
-    probe.remove(&work.cluster.live, &hosts).await?;
+    probe.remove(&work.cluster.live, &hosts, 40).await?;
     let end = tokio::time::Instant::now() + READY;
     loop {
         let (gathered, plan) = work.cluster.plan(&Procedure::UP, &|_| {}).await;

@@ -110,7 +110,7 @@ pub(super) async fn all(
     let remove = async {
         while it
             .probe
-            .remove(&work.cluster.live, &it.hosts)
+            .remove(&work.cluster.live, &it.hosts, 8)
             .await
             .is_err()
         {

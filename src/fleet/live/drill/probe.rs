@@ -19,7 +19,7 @@ const PORT: u16 = 8080;
 const MAKE: Duration = Duration::from_mins(1);
 
 /// How long it may take to take it away again.
-const REMOVE: Duration = Duration::from_secs(20);
+const REMOVE: Duration = Duration::from_mins(1);
 
 /// A web server in Perl without any module, so that the image is its interpreter and two or three
 /// libraries. The numbers are those of Linux: `AF_INET` 2, `SOCK_STREAM` 1, TCP 6.
@@ -110,18 +110,19 @@ impl Probe {
             .map(drop)
     }
 
-    /// Takes the service away, and its image off those of `hosts` that answer.
+    /// Takes the service away, and its image off those of `hosts` that answer: one whose task has not
+    /// ended is tried so many times, a second apart. A host that was cut off hears of the end late.
     ///
     /// # Errors
     ///
     /// No manager that takes orders: the service is there still.
-    pub async fn remove(&self, live: &Live, hosts: &[String]) -> Result<(), Fault> {
+    pub async fn remove(&self, live: &Live, hosts: &[String], tries: u8) -> Result<(), Fault> {
         let manager = healthy(live, &self.managers, None).await?;
         let removed = manager.docker.service_remove(Self::SERVICE).await;
         removed.map_err(|error| fault(&error))?;
         // An image with a container that has not ended stays: it is asked for some seconds.
         let script = format!(
-            "for try in 1 2 3 4 5 6 7 8; do
+            "for try in $(seq {tries}); do
   timeout 5 docker image inspect {IMAGE} >/dev/null 2>&1 || exit 0
   for one in $(timeout 5 docker ps -aq --filter ancestor={IMAGE} --filter status=exited); do timeout 5 docker rm \"$one\" >/dev/null 2>&1; done
   timeout 5 docker image rm {IMAGE} >/dev/null 2>&1 && exit 0
