@@ -22,7 +22,7 @@ pub use kernel::Kernel;
 pub(crate) use nfs::automount;
 pub use nfs::{NfsExports, NfsIdmap, NfsMounts, NfsRemoved};
 pub use package::EnginePackage;
-pub(crate) use package::{BROUGHT, brought_version, version_matches};
+pub(crate) use package::{BROUGHT, HOLD_MARKER, brought_version, version_matches};
 pub use repository::Repository;
 pub use storage::{EngineStorage, StorageWipe};
 

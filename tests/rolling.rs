@@ -232,6 +232,10 @@ fn an_upgrade_that_was_cut_before_the_new_engine_ran_starts_it() {
     let inventory = inventory(3, 2, "");
     paused(async move {
         let fleet = swarm(&inventory).await;
+        fleet.with(|world| {
+            let packages = &mut world.hosts.get_mut("w1").unwrap().packages;
+            packages.get_mut("docker.io").unwrap().1 = true;
+        });
         let upgrade = upgrade(None, "1");
         let first = plan(&fleet, &inventory, &upgrade).await;
         // The packages are there; the connection was lost before their service was started.
@@ -241,7 +245,12 @@ fn an_upgrade_that_was_cut_before_the_new_engine_ran_starts_it() {
         });
         assert!(!apply(&fleet, &first).await.is_done());
         fleet.set_faults(Faults::default());
-        fleet.with(|world| assert!(!world.hosts["w1"].engine_runs));
+        fleet.with(|world| {
+            let host = &world.hosts["w1"];
+            assert!(!host.engine_runs);
+            // APT takes a hold away with the old version.
+            assert_eq!(host.packages["docker.io"], ("26.1.5".to_owned(), true));
+        });
         let second = plan(&fleet, &inventory, &upgrade).await;
         assert_eq!(waits(&second), ["w1 after "]);
         assert!(apply(&fleet, &second).await.is_done());
@@ -250,6 +259,33 @@ fn an_upgrade_that_was_cut_before_the_new_engine_ran_starts_it() {
         assert!(apply(&fleet, &third).await.is_done());
         no_harm(&fleet);
         assert!(plan(&fleet, &inventory, &upgrade).await.is_empty());
+    });
+}
+
+#[test]
+fn a_hold_that_a_power_cut_took_away_is_owed() {
+    let inventory = inventory(3, 1, "");
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let upgrade = upgrade(None, "1");
+        let first = plan(&fleet, &inventory, &upgrade).await;
+        assert!(apply(&fleet, &first).await.is_done());
+        assert!(plan(&fleet, &inventory, &upgrade).await.is_empty());
+        fleet.with(|world| {
+            let files = &mut world.hosts.get_mut("w1").unwrap().files;
+            files.insert(
+                "/var/lib/skep/hold-packages".to_owned(),
+                (String::new(), 0o644),
+            );
+        });
+        let owed = plan(&fleet, &inventory, &upgrade).await;
+        assert_eq!(waits(&owed), ["w1 after "]);
+        let holds = |step: &Step| matches!(step, Step::UpgradeEngine { hold: true, .. });
+        assert!(owed.changes[0].steps.iter().any(holds));
+        assert!(apply(&fleet, &owed).await.is_done());
+        fleet.with(|world| assert!(world.hosts["w1"].packages["docker.io"].1));
+        let last = plan(&fleet, &inventory, &upgrade).await;
+        assert!(last.is_empty(), "{last:#?}");
     });
 }
 

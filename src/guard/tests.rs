@@ -190,6 +190,7 @@ fn managers_are_upgraded_and_rebooted_one_after_the_other() {
     let upgrade = Step::UpgradeEngine {
         packages: Vec::new(),
         folder: None,
+        hold: false,
     };
     let reboot = Step::Reboot {
         boot_id: "a".to_owned(),

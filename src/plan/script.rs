@@ -19,6 +19,7 @@ use base64::Engine as _;
 
 use super::shutdown::ShutdownStep;
 use super::step::{PackageSpec, ServiceAction, Step};
+use crate::resource::HOLD_MARKER;
 use crate::shell;
 
 pub(crate) use storage::claim_path;
@@ -77,7 +78,11 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::RepairPackages => (format!("{APT}wait_apt\nrepair\n"), 1800),
         Step::InstallPackageFiles { folder } => (install_files(folder), 1800),
         Step::FetchPackages { packages } => (fetch(packages), 1800),
-        Step::UpgradeEngine { packages, folder } => (upgrade(packages, folder.as_deref()), 1800),
+        Step::UpgradeEngine {
+            packages,
+            folder,
+            hold,
+        } => (upgrade(packages, folder.as_deref(), *hold), 1800),
         Step::HoldPackages { packages } => (
             format!(
                 "{APT}wait_apt\napt-mark hold {} >/dev/null\n",
@@ -425,7 +430,7 @@ fn fetch(packages: &[PackageSpec]) -> String {
     body
 }
 
-fn upgrade(packages: &[PackageSpec], folder: Option<&str>) -> String {
+fn upgrade(packages: &[PackageSpec], folder: Option<&str>, hold: bool) -> String {
     let mut body = if let Some(folder) = folder {
         install_files(folder)
     } else {
@@ -438,6 +443,16 @@ fn upgrade(packages: &[PackageSpec], folder: Option<&str>) -> String {
     let quiet =
         "NEEDRESTART_MODE=l\nNEEDRESTART_SUSPEND=1\nexport NEEDRESTART_MODE NEEDRESTART_SUSPEND\n";
     body = body.replacen(APT, &format!("{APT}{quiet}"), 1);
+    if hold {
+        let names = shell::join(packages.iter().map(|package| package.name.as_str()));
+        // Of a power cut before this the mark tells.
+        let mark = format!("mkdir -p /var/lib/skep\n: >{HOLD_MARKER}\n");
+        body = body.replacen(APT, &format!("{APT}{mark}"), 1);
+        let _ = writeln!(
+            body,
+            "apt-mark hold {names} >/dev/null\nrm -f {HOLD_MARKER}"
+        );
+    }
     // A package may be told to leave the running engine alone, and then the old one runs on from a
     // file that is no more.
     body += r#"systemctl daemon-reload

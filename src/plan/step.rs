@@ -78,6 +78,9 @@ pub enum Step {
         packages: Vec<PackageSpec>,
         /// The folder of package files on the host, where an earlier [`Step::Upload`] brought them.
         folder: Option<String>,
+        /// Whether they are held at that version afterwards. By this very step: APT takes away the hold
+        /// that was there, and a run that is cut must not leave it away.
+        hold: bool,
     },
     /// Holds packages at their version.
     HoldPackages {
@@ -279,8 +282,9 @@ impl fmt::Display for Step {
             Self::FetchPackages { packages } => {
                 write!(f, "download packages {}", listed(packages))
             }
-            Self::UpgradeEngine { packages, .. } => {
-                write!(f, "upgrade packages {}", listed(packages))
+            Self::UpgradeEngine { packages, hold, .. } => {
+                let hold = if *hold { ", and hold them" } else { "" };
+                write!(f, "upgrade packages {}{hold}", listed(packages))
             }
             Self::Reboot { .. } => f.write_str("reboot, and wait until the host is back"),
             Self::PowerOff { deadline, .. } => {

@@ -9,7 +9,7 @@ use crate::facts::{HostFacts, Package, Probe};
 use crate::inventory::{Docker, DockerSource, Host, Role, Storage, lost_devicemapper};
 use crate::known::Known;
 use crate::plan::{Diff, PackageSpec, Plan, ServiceAction, Step};
-use crate::resource::{BROUGHT, brought_version, version_matches};
+use crate::resource::{BROUGHT, HOLD_MARKER, brought_version, version_matches};
 
 use super::rolling::{Job, Roll, Task};
 use version::compare;
@@ -20,9 +20,9 @@ const ENGINES: [(&str, &str); 2] = [("docker.io", "docker-cli"), ("docker-ce", "
 /// The questions beyond those of every plan: what the package sources have.
 pub(super) fn probes() -> Vec<Probe> {
     let names = ENGINES.iter().flat_map(|(engine, client)| [engine, client]);
-    names
-        .map(|name| Probe::Candidate((*name).to_owned()))
-        .collect()
+    let candidates = names.map(|name| Probe::Candidate((*name).to_owned()));
+    let mark = Probe::File(HOLD_MARKER.to_owned());
+    candidates.chain([mark]).collect()
 }
 
 /// Adds the upgrades to `plan`.
@@ -107,6 +107,13 @@ fn job(
     if let Some(old) = runs_other(facts, installed) {
         diff.push(value("running engine", Some(&old)));
     }
+    if owes_hold(facts) {
+        diff.push(Diff::Value {
+            name: "held packages".to_owned(),
+            old: None,
+            new: Some(engine.to_owned()),
+        });
+    }
     if diff.is_empty() {
         return Ok(Job::Nothing);
     }
@@ -147,23 +154,29 @@ fn task(
         package.is_some_and(|package| package.held)
     };
     let pinned = offline || docker.version.is_some() || names.iter().any(was_held);
-    let mut during = vec![Step::UpgradeEngine {
-        packages,
-        folder: offline.then(|| BROUGHT.to_owned()),
-    }];
-    if pinned {
-        during.push(Step::HoldPackages { packages: names });
-    }
-    during.push(Step::Service {
-        unit: "docker.service".to_owned(),
-        action: ServiceAction::EnableNow,
-    });
+    let during = vec![
+        Step::UpgradeEngine {
+            packages,
+            folder: offline.then(|| BROUGHT.to_owned()),
+            hold: pinned || owes_hold(facts),
+        },
+        Step::Service {
+            unit: "docker.service".to_owned(),
+            action: ServiceAction::EnableNow,
+        },
+    ];
     Task {
         summary: format!("upgrade the Docker Engine to {target}"),
         diff,
         before: vec![before],
         during,
     }
+}
+
+/// Whether an upgrade was cut between the new packages and their hold.
+fn owes_hold(facts: &HostFacts) -> bool {
+    let mark = facts.files.get(HOLD_MARKER);
+    mark.is_some_and(|file| file.value().is_some())
 }
 
 /// The version that a host is to have.

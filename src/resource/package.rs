@@ -13,6 +13,9 @@ use super::{Draft, Resource, Verdict, value_diff};
 /// Where package files that are brought along go on a host.
 pub(crate) const BROUGHT: &str = "/var/cache/skep/packages";
 
+/// There while an upgrade owes its packages the hold that they had.
+pub(crate) const HOLD_MARKER: &str = "/var/lib/skep/hold-packages";
+
 /// Docker's packages, as <https://docs.docker.com/engine/install/debian/> names them.
 const DOCKER_CE: [&str; 3] = ["containerd.io", "docker-ce", "docker-ce-cli"];
 /// Debian's packages. Debian 13 split the client off.

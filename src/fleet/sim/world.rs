@@ -7,6 +7,7 @@ use crate::fleet::{Fault, FaultKind};
 use crate::inventory::{Availability, HookPlace, Inventory, Role};
 use crate::plan::{BackupCall, DockerCall, HookStep, ServiceAction, Step};
 use crate::quorum::{majority, may_spare};
+use crate::resource::HOLD_MARKER;
 
 use super::host::SimTasks;
 use super::recover::SimRecovery;
@@ -435,11 +436,11 @@ impl World {
                     host.engine_enabled = true;
                 }
             }
-            Step::UpgradeEngine { packages, .. } => {
+            Step::UpgradeEngine { packages, hold, .. } => {
+                host.files.remove(HOLD_MARKER);
                 for package in packages {
-                    let held = host.packages.get(&package.name).is_some_and(|it| it.1);
                     let version = package.version.clone().unwrap_or_default();
-                    host.packages.insert(package.name.clone(), (version, held));
+                    host.packages.insert(package.name.clone(), (version, *hold));
                 }
                 let same = host.engine_version.as_deref() == host.engine_package();
                 start(host, !same);

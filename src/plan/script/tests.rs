@@ -46,6 +46,7 @@ fn every_step() -> Vec<Step> {
                 version: Some("26.1".to_owned()),
             }],
             folder: None,
+            hold: true,
         },
         Step::InstallPackageFiles {
             folder: path.clone(),
