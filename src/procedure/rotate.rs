@@ -394,8 +394,8 @@ impl<'a> Rotation<'a> {
             return;
         }
         let (total, ready) = self.ready();
-        for node in self.up.nodes.iter().filter(|node| node.state != "ready") {
-            let (name, state) = (self.name(node), &node.state);
+        for (node, state) in self.up.nodes.iter().filter_map(|it| Some((it, away(it)?))) {
+            let name = self.name(node);
             if without.contains(&node.id) {
                 plan.warnings.push(format!(
                     "{name} is {state}: the change does not end, and the old authority stays trusted, until it is back or removed"
@@ -487,9 +487,19 @@ impl<'a> Rotation<'a> {
 
     /// How many nodes there are, and how many are ready.
     fn ready(&self) -> (usize, usize) {
-        let ready = self.up.nodes.iter().filter(|node| node.state == "ready");
+        let ready = self.up.nodes.iter().filter(|node| away(node).is_none());
         (self.up.nodes.len(), ready.count())
     }
+}
+
+/// What the managers say of a node that is not there. The row of one whose engine has just gone says
+/// `ready` for some time, when a manager is known to be unreachable already.
+fn away(node: &Node) -> Option<&str> {
+    let raft = node.manager.as_ref();
+    if node.state != "ready" {
+        return Some(&node.state);
+    }
+    raft.filter(|raft| !raft.reachable).map(|_| "unreachable")
 }
 
 /// Adds a change.
