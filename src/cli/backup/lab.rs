@@ -174,16 +174,24 @@ async fn install(cluster: &Cluster) -> Result<()> {
 }
 
 /// Takes the way out away, and gives the host the manager's address. A restored manager that reached
-/// the living swarm would vote there in the name of the one that it is a copy of.
+/// the living swarm would vote there in the name of the one that it is a copy of. An engine finds its
+/// address by the route to the other managers, and does not start without one: it gets one that ends at
+/// the host itself.
 async fn cut_off(live: &Live, address: &str) -> Result<()> {
     let address = quote(address);
-    let length = if address.contains(':') { 128 } else { 32 };
+    let (family, length) = if address.contains(':') {
+        (6, 128)
+    } else {
+        (4, 32)
+    };
     let script = format!(
         "set -eu\n\
          while ip route show default | grep -q .; do ip route del default; done\n\
          while ip -6 route show default | grep -q .; do ip -6 route del default; done\n\
          ip address replace {address}/{length} dev lo\n\
-         if ip route get 198.51.100.1 >/dev/null 2>&1; then echo 'there is a way out still' >&2; exit 1; fi\n"
+         ip -{family} route replace default dev lo src {address}\n\
+         out=$(ip route show default; ip -6 route show default)\n\
+         if printf '%s\\n' \"$out\" | grep -v ' dev lo '; then echo 'there is a way out still' >&2; exit 1; fi\n"
     );
     let remote = live.remote(HOST)?;
     let session = remote.session().await?;
