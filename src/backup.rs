@@ -5,7 +5,6 @@
 //! `swarm` of an engine's data root. Beside it lies a [`Head`], which anybody may read.
 
 pub mod archive;
-mod certificate;
 pub mod store;
 
 use std::path::PathBuf;
@@ -14,7 +13,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use archive::ArchiveError;
-pub use certificate::expiry;
 pub use store::Entry;
 
 /// The format of archives that this skep writes, and the newest that it reads.

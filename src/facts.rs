@@ -3,6 +3,7 @@
 //! All questions for one host go to it as one script in one round trip; the answers come back
 //! framed, each with its own status, and pure parsers read them.
 
+mod certificate;
 mod frame;
 mod parse;
 mod script;
@@ -12,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Availability, Role};
@@ -72,8 +72,6 @@ pub enum Probe {
     Certificates,
     /// The digests of the swarm's secrets: [`HostFacts::secrets`]. Asked with [`Probe::Docker`].
     SwarmSecrets,
-    /// When the certificate of a node ends: [`HostFacts::certificate`].
-    Certificate,
     /// The services, which a manager tells; asked with [`Probe::Docker`]: [`HostFacts::services`].
     Services,
     /// What is mounted on a folder, and whether the server behind it answers:
@@ -157,8 +155,6 @@ pub struct HostFacts {
     pub authority: Known<Authority>,
     /// The digests of the swarm's secrets; `Absent` on a host that is not a manager.
     pub secrets: Known<SwarmSecrets>,
-    /// When the certificate of its node ends; `Absent` where it has none.
-    pub certificate: Known<Timestamp>,
     /// The services as a manager tells them, by name; `Absent` on a host that is not a manager.
     pub services: Known<BTreeMap<String, Service>>,
     /// What is mounted, by folder.

@@ -24,7 +24,6 @@ fn everything() -> Probes {
         Probe::Docker,
         Probe::Certificates,
         Probe::SwarmSecrets,
-        Probe::Certificate,
         Probe::Package(name("dpkg")),
         Probe::Package(name("no-such-package")),
         Probe::File(name("/etc/hostname")),

@@ -263,17 +263,3 @@ fn contents_that_differ_are_named() {
     );
     assert_eq!(one.differences(&one), Vec::<String>::new());
 }
-
-/// Made with `openssl req -x509 -newkey ec -days 30000`, whose end is written in the longer way, and with
-/// `-days 90`.
-#[test]
-fn the_end_of_a_certificate_is_read() {
-    let ends = |pem| expiry(pem).map(|it| it.to_string());
-    let late = ends(include_str!("tests/late.pem"));
-    assert_eq!(late.as_deref(), Some("2109-01-10T20:04:21Z"));
-    let soon = ends(include_str!("tests/soon.pem"));
-    assert_eq!(soon.as_deref(), Some("2027-02-19T20:04:22Z"));
-    let cut = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----";
-    assert_eq!(ends(cut), None);
-    assert_eq!(ends(""), None);
-}

@@ -1,6 +1,5 @@
 //! Reads the answers: pure, and never taking silence for "not there".
 
-mod certificate;
 mod docker;
 mod mounts;
 mod raft;
@@ -59,9 +58,6 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
                 facts.secrets = answers.read("secrets", self::secrets::secrets);
             }
             Probe::Raft => facts.raft = answers.read("raft", self::raft::raft),
-            Probe::Certificate => {
-                facts.certificate = answers.read("certificate", self::certificate::end);
-            }
             Probe::MountUnits => facts.mount_units = self::mounts::units(&answers),
             Probe::Mount { target, .. } => {
                 let answer = self::mounts::mount(&answers, mounts, target);

@@ -108,7 +108,6 @@ fn sections(probes: &Probes) -> Vec<String> {
             Probe::Sysctl(name) => sysctls.push(sysctl_path(name)),
             Probe::Module(name) => modules.push(name.replace('-', "_")),
             Probe::Raft => sections.push(RAFT.to_owned()),
-            Probe::Certificate => sections.push(CERTIFICATE.to_owned()),
             // The Docker section asks for these too.
             Probe::Docker | Probe::Services | Probe::Certificates | Probe::SwarmSecrets => {}
             Probe::MountUnits => sections.push(mount_units()),
@@ -380,18 +379,4 @@ else
   guard 5 journalctl -q -u docker.service --no-pager -o cat --since=-60s | grep ' sent Msg[A-Za-z]*Vote ' | tail -n 1
 fi
 end raft $code
-"#;
-
-// The certificate alone: the key lies in another file.
-const CERTIFICATE: &str = r#"begin certificate
-root=
-[ -r /etc/docker/daemon.json ] && root=$(sed -n 's/.*"\(data-root\|graph\)"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\2/p' /etc/docker/daemon.json)
-file=${root:-/var/lib/docker}/swarm/certificates/swarm-node.crt
-code=0
-if remote "$file"; then code=11
-elif [ ! -e "$file" ]; then missing "$file"; code=$?
-elif [ ! -r "$file" ]; then code=12
-else guard 5 sed -n '/^-----END/q; /^[A-Za-z0-9+\/=]*$/p' "$file"; code=$?
-fi
-end certificate $code
 "#;

@@ -60,7 +60,7 @@ impl ShutdownProcedure {
 pub(super) fn probes() -> Vec<Probe> {
     vec![
         Probe::File(MARK.to_owned()),
-        Probe::Certificate,
+        Probe::Certificates,
         Probe::Services,
     ]
 }

@@ -1,37 +1,18 @@
 //! The certificates of a node, and the digests of a swarm's secrets.
 
-use x509_cert::Certificate as X509;
-use x509_cert::der::DecodePem as _;
-
 use super::super::{Certificate, Certificates, SwarmSecrets};
 use super::{Section, pairs};
 
 /// What parts the node's certificate from that of the authority.
 const AUTHORITY: &str = "\nskep-authority\n";
 
-/// Where a certificate ends.
-const END: &str = "-----END CERTIFICATE-----";
-
 /// Reads the certificate of the node and that of the authority.
 pub(super) fn certificates(section: &Section<'_>) -> Option<Certificates> {
     let text = section.text();
     let (node, authority) = text.split_once(AUTHORITY)?;
     Some(Certificates {
-        node: certificate(node)?,
-        authority: certificate(authority)?,
-    })
-}
-
-/// The first certificate in a text; those that issued it come after it.
-fn certificate(text: &str) -> Option<Certificate> {
-    let end = text.find(END)? + END.len();
-    let read = X509::from_pem(text.get(..end)?.trim_start()).ok()?;
-    let validity = read.tbs_certificate().validity();
-    let seconds =
-        |time: &x509_cert::time::Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
-    Some(Certificate {
-        begins: seconds(&validity.not_before)?,
-        ends: seconds(&validity.not_after)?,
+        node: Certificate::read(node)?,
+        authority: Certificate::read(authority)?,
     })
 }
 

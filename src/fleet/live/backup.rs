@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::io::SyncIoBridge;
 
 use crate::backup::archive::{self, Checked, Identities};
-use crate::backup::{ArchiveError, Contents, FORMAT, FileSum, Manifest, expiry};
+use crate::backup::{ArchiveError, Contents, FORMAT, FileSum, Manifest};
 use crate::docker::{Docker, DockerError};
+use crate::facts::Certificate;
 use crate::fleet::{Fault, FaultKind};
 use crate::known::Known;
 use crate::plan::{BackupCall, Origin};
@@ -108,7 +109,7 @@ async fn fetch(
         address: of.address.clone(),
         engine: of.engine.clone(),
         taken,
-        certificate_expires: expiry(&certificate),
+        certificate_expires: Certificate::read(&certificate).and_then(|it| it.end()),
         locked: of.locked,
         skep: env!("CARGO_PKG_VERSION").to_owned(),
         contents,

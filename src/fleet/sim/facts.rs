@@ -117,7 +117,6 @@ impl World {
                     })
                 });
             }
-            Probe::Certificate => facts.certificate = super::shutdown::certificate(host),
             Probe::Services => facts.services = self.service_facts(host),
             Probe::MountUnits => facts.mount_units = Known::Value(super::nfs::mount_units(host)),
             Probe::Mount { target, .. } => {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::facts::Service;
@@ -13,9 +12,6 @@ use crate::plan::ShutdownStep;
 use crate::record::{self, FORMAT, Head, MARK, Mark, PATH, Phase, Record};
 
 use super::world::{SimHost, SimService, World, fail};
-
-/// The life of the certificates of simulated nodes, from 1970 on.
-const CERTIFICATE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 impl SimService {
     /// The service as the engine's API tells it.
@@ -179,11 +175,4 @@ impl World {
 
 fn broken(error: impl std::fmt::Display) -> Fault {
     fail(error.to_string())
-}
-
-pub(super) fn certificate(host: &SimHost) -> Known<Timestamp> {
-    if host.member.is_none() {
-        return Known::Absent;
-    }
-    Known::Value(Timestamp::UNIX_EPOCH + CERTIFICATE)
 }

@@ -73,8 +73,8 @@ impl<'a> Picture<'a> {
             (None, None) => of_hosts(&members, &facts),
         };
         let ends = members.iter().filter_map(|host| {
-            let end = facts(&host.name)?.certificate.value();
-            end.copied()
+            let certificates = facts(&host.name)?.certificates.value();
+            certificates?.node.end()
         });
         let back_before = ends.min();
         for node in up.into_iter().flat_map(Up::nodes_of_nobody) {
