@@ -344,11 +344,14 @@ mod tests {
     /// Something that says a byte is there; a port where nobody listens is not.
     #[tokio::test]
     async fn an_answer_is_a_byte() {
-        use tokio::io::AsyncWriteExt as _;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = socket.local_addr().unwrap().port();
         tokio::spawn(async move {
             let (mut stream, _) = socket.accept().await.unwrap();
+            // Closed with something unread, the connection would be reset, and the answer lost.
+            let mut request = [0; 64];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
             stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").await.unwrap();
         });
         let script = format!("set -- {port} 127.0.0.1\n{ANSWERS}");
