@@ -7,7 +7,7 @@ use std::time::Duration;
 use age::secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::life::is_healthy;
+use super::life::{REACHABLE, is_healthy};
 use super::recover::READS;
 use super::tell::told;
 use super::world::World;
@@ -96,6 +96,8 @@ pub(crate) fn killed(world: &World) {
     world.until(on, 180, stands);
     run.kill();
     world.until(on, 120, "systemctl is-active docker.service");
+    // Until then another manager could not be spared.
+    world.until("m1", 60, REACHABLE);
     world
         .skep(FILE, &["backup", "--yes", "-v"])
         .ends(0)
@@ -113,6 +115,7 @@ pub(crate) fn killed(world: &World) {
         .ends(1)
         .says("no copy was taken");
     world.until(&host, 10, "systemctl is-active docker.service");
+    world.until("m1", 60, REACHABLE);
     let before = newest(world);
     world
         .skep(FILE, &["backup", "--yes"])

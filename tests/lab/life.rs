@@ -15,6 +15,9 @@ pub(crate) const ALL: [(&str, &str); 5] = [
 ];
 const NAMES: [&str; 5] = ["m1", "m2", "m3", "w1", "w2"];
 
+/// Three managers that reach each other, as one of them sees it.
+pub(crate) const REACHABLE: &str = "test \"$(docker node ls --filter role=manager --format '{{.ManagerStatus}}' | grep -c -e Reachable -e Leader)\" = 3";
+
 /// The numbers that say whether a swarm is as it should be.
 #[track_caller]
 pub(crate) fn is_healthy(status: &Value, managers: u64, nodes: usize) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::life::is_healthy;
+use super::life::{REACHABLE, is_healthy};
 use super::tell::told;
 use super::world::World;
 
@@ -75,7 +75,7 @@ pub(crate) fn unlock_key(world: &World) {
     );
     assert!(!world.try_on("m3", &unlock(&old)).0);
     world.on("m3", &unlock(&key));
-    world.until("m1", 60, "test \"$(docker node ls --filter role=manager --format '{{.ManagerStatus}}' | grep -c -e Reachable -e Leader)\" = 3");
+    world.until("m1", 60, REACHABLE);
     // A manager that is off wants the old key: it is waited for.
     world.on("m3", "systemctl stop docker.socket docker");
     world.until("m1", 60, "docker node ls | grep Unreachable");
