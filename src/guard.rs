@@ -53,10 +53,9 @@ pub fn check(
 fn second_swarm(plan: &Plan, seen: &Swarm) -> Option<Refusal> {
     let allowed = usize::from(*seen == Swarm::None);
     let count = plan.new_swarms();
-    (count > allowed).then(|| Refusal {
-        host: None,
-        why: format!("the plan makes {count} new swarms where {allowed} may be made"),
-        hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
+    (count > allowed).then(|| {
+        let why = format!("the plan makes {count} new swarms where {allowed} may be made");
+        Refusal::mistake(None, why)
     })
 }
 
@@ -65,7 +64,7 @@ fn second_swarm(plan: &Plan, seen: &Swarm) -> Option<Refusal> {
 fn dissolution(plan: &Plan, inventory: &Inventory, gathered: &Gathered) -> Vec<Refusal> {
     let leaves = |change: &&Change| {
         let leave = |step: &Step| matches!(step, Step::Docker(DockerCall::SwarmLeave { .. }));
-        change.steps.iter().all(leave)
+        change.acts().all(leave)
     };
     let forced = plan.changes.iter().any(|change| {
         let force = |step: &Step| {
@@ -74,7 +73,7 @@ fn dissolution(plan: &Plan, inventory: &Inventory, gathered: &Gathered) -> Vec<R
                 Step::Docker(DockerCall::SwarmLeave { force: true, .. })
             )
         };
-        change.steps.iter().any(force)
+        change.acts().any(force)
     });
     if !forced {
         return Vec::new();
@@ -93,18 +92,14 @@ fn dissolution(plan: &Plan, inventory: &Inventory, gathered: &Gathered) -> Vec<R
         member && !leaving.contains(&host.name.as_str())
     });
     let mut refusals: Vec<Refusal> = stays
-        .map(|host| Refusal {
-            host: Some(host.name.clone()),
-            why: "managers leave by force, and it would stay behind".to_owned(),
-            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
+        .map(|host| {
+            let why = "managers leave by force, and it would stay behind";
+            Refusal::mistake(Some(&host.name), why)
         })
         .collect();
     if leaving.len() < plan.changes.len() {
-        refusals.push(Refusal {
-            host: None,
-            why: "managers leave by force, and that is not all that the plan does".to_owned(),
-            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-        });
+        let why = "managers leave by force, and that is not all that the plan does";
+        refusals.push(Refusal::mistake(None, why));
     }
     refusals
 }
@@ -114,7 +109,7 @@ fn dissolution(plan: &Plan, inventory: &Inventory, gathered: &Gathered) -> Vec<R
 fn destruction(plan: &Plan, inventory: &Inventory) -> Vec<Refusal> {
     let wipes = |change: &Change| {
         let is_wipe = |step: &Step| matches!(step, Step::Storage(StorageCall::Wipe { .. }));
-        change.risk == Risk::Destructive || change.steps.iter().any(is_wipe)
+        change.risk == Risk::Destructive || change.acts().any(is_wipe)
     };
     let allowed = |change: &Change| {
         let host = inventory.host(&change.host);
@@ -146,7 +141,7 @@ fn devices(plan: &Plan, gathered: &Gathered) -> Vec<Refusal> {
             let wipes = |step: &Step| {
                 matches!(step, Step::Storage(StorageCall::Wipe { device, .. }) if device.path == path)
             };
-            change.host == host && change.steps.iter().any(wipes)
+            change.host == host && change.acts().any(wipes)
         })
     };
     let mut refusals = Vec::new();
@@ -154,7 +149,7 @@ fn devices(plan: &Plan, gathered: &Gathered) -> Vec<Refusal> {
         let Some(Ok(facts)) = gathered.get(&change.host) else {
             continue;
         };
-        let writes = change.steps.iter().filter_map(|step| match step {
+        let writes = change.acts().filter_map(|step| match step {
             Step::Storage(StorageCall::Wipe { .. }) => None,
             Step::Storage(call) => call.writes(),
             _ => None,
@@ -177,14 +172,11 @@ fn devices(plan: &Plan, gathered: &Gathered) -> Vec<Refusal> {
                 Err(_) => false,
             };
             if !fine {
-                refusals.push(Refusal {
-                    host: Some(change.host.clone()),
-                    why: format!(
-                        "`{}` would write to `{path}`, which is not empty",
-                        change.id
-                    ),
-                    hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-                });
+                let why = format!(
+                    "`{}` would write to `{path}`, which is not empty",
+                    change.id
+                );
+                refusals.push(Refusal::mistake(Some(&change.host), why));
             }
         }
     }
@@ -216,7 +208,7 @@ fn restarts(plan: &Plan, up: &Up) -> Vec<Refusal> {
 }
 
 fn restarts_engine(change: &Change) -> bool {
-    change.steps.iter().any(|step| {
+    change.acts().any(|step| {
         matches!(
             step,
             Step::RestartEngine | Step::UpgradeEngine { .. } | Step::Reboot { .. }
@@ -243,13 +235,11 @@ fn together(plan: &Plan, up: &Up) -> Option<Refusal> {
     let chained = restarts
         .iter()
         .filter(|change| change.before().any(is_restart));
-    (total >= 3 && restarts.len() > 1 && chained.count() + 1 < restarts.len()).then(|| Refusal {
-        host: None,
-        why: format!(
-            "the plan restarts {} of {total} managers, and not one after the other",
-            restarts.len()
-        ),
-        hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
+    (total >= 3 && restarts.len() > 1 && chained.count() + 1 < restarts.len()).then(|| {
+        let count = restarts.len();
+        let why =
+            format!("the plan restarts {count} of {total} managers, and not one after the other");
+        Refusal::mistake(None, why)
     })
 }
 
@@ -260,19 +250,16 @@ fn together(plan: &Plan, up: &Up) -> Option<Refusal> {
 fn identity(plan: &Plan, gathered: &Gathered, up: &Up) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for change in &plan.changes {
-        for id in change.steps.iter().filter_map(named) {
+        for id in change.acts().filter_map(named) {
             if !up.nodes.iter().any(|node| node.id == id) {
-                refusals.push(Refusal {
-                    host: Some(change.host.clone()),
-                    why: format!(
-                        "`{}` is about node {id}, which the managers do not list",
-                        change.id
-                    ),
-                    hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-                });
+                let why = format!(
+                    "`{}` is about node {id}, which the managers do not list",
+                    change.id
+                );
+                refusals.push(Refusal::mistake(Some(&change.host), why));
             }
         }
-        let touches = change.steps.iter().any(|step| {
+        let touches = change.acts().any(|step| {
             matches!(
                 step,
                 Step::Docker(

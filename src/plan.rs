@@ -76,6 +76,17 @@ pub struct Refusal {
     pub hint: String,
 }
 
+impl Refusal {
+    /// What a guard says of a plan that no planner should make.
+    pub fn mistake(host: Option<&str>, why: impl Into<String>) -> Self {
+        Self {
+            host: host.map(str::to_owned),
+            why: why.into(),
+            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
+        }
+    }
+}
+
 impl Plan {
     /// Whether there is nothing to do and nothing in the way.
     pub fn is_empty(&self) -> bool {
@@ -117,7 +128,7 @@ impl Plan {
     /// How many swarms it makes.
     pub fn new_swarms(&self) -> usize {
         let is_init = |step: &Step| matches!(step, Step::Docker(DockerCall::SwarmInit { .. }));
-        let inits = |change: &&Change| change.steps.iter().any(is_init);
+        let inits = |change: &&Change| change.acts().any(is_init);
         self.changes.iter().filter(inits).count()
     }
 
@@ -212,6 +223,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// What its steps do, those that are only tried as well: what a guard looks at.
+    pub fn acts(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().map(Step::inner)
+    }
+
     /// All changes that must be over before it starts.
     pub fn before(&self) -> impl Iterator<Item = &ChangeId> {
         self.needs.union(&self.follows)

@@ -138,6 +138,8 @@ impl Procedure {
             Self::Playbook(run) => run.done(report),
             Self::Power(power) => power.done(report),
             Self::Start(start) => start.begun = true,
+            Self::Recover(recover) => recover.begun = true,
+            Self::Restore(restore) => restore.begun = true,
             Self::Backup(backup) => backup.done(report),
             _ => {}
         }
@@ -181,37 +183,23 @@ impl Procedure {
                 pause,
             } => guarded(inventory, gathered, |plan, seen| {
                 let roll = rolling::Roll {
-                    inventory,
-                    gathered,
-                    seen,
-                    selected,
                     max_unavailable: *max_unavailable,
                     pause: *pause,
+                    ..rolling::Roll::of(inventory, gathered, seen, selected)
                 };
                 upgrade::plan(plan, &roll, to.as_deref());
             }),
             Self::Reboot { before, pause } => guarded(inventory, gathered, |plan, seen| {
                 let roll = rolling::Roll {
-                    inventory,
-                    gathered,
-                    seen,
-                    selected,
-                    max_unavailable: Unavailable::ONE,
                     pause: *pause,
+                    ..rolling::Roll::of(inventory, gathered, seen, selected)
                 };
                 reboot::plan(plan, &roll, "host.reboot", &|host| {
                     before.get(host).cloned()
                 });
             }),
             Self::Playbook(run) => guarded(inventory, gathered, |plan, seen| {
-                let roll = rolling::Roll {
-                    inventory,
-                    gathered,
-                    seen,
-                    selected,
-                    max_unavailable: Unavailable::ONE,
-                    pause: 0,
-                };
+                let roll = rolling::Roll::of(inventory, gathered, seen, selected);
                 playbook::plan(plan, &roll, run);
             }),
         }

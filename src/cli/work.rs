@@ -207,11 +207,10 @@ impl<'a> Work<'a> {
             plan
         });
         // Asking changes nothing, so there is nothing to finish.
-        let plan = tokio::select! {
+        let mut plan = tokio::select! {
             plan = planning => plan?,
             () = self.stop.soft.cancelled() => return Err(interrupted()),
         };
-        let mut plan = plan;
         if self.args.allow_downtime {
             plan.allow_downtime();
         }
@@ -247,12 +246,6 @@ impl<'a> Work<'a> {
             still_alone(lock)?;
         }
         self.follow.report.result()?;
-        if let Procedure::Recover(recover) = &mut self.procedure {
-            recover.begun = true;
-        }
-        if let Procedure::Restore(restore) = &mut self.procedure {
-            restore.begun = true;
-        }
         if plan.goes_on() {
             return Ok(Next::Again);
         }
@@ -285,10 +278,7 @@ impl<'a> Work<'a> {
     }
 
     pub(super) fn go_on(&self) -> Result<()> {
-        if self.stop.soft.is_cancelled() {
-            return Err(interrupted());
-        }
-        Ok(())
+        self.go_on_with(interrupted)
     }
 
     pub(super) fn show(&self, plan: &Plan) {

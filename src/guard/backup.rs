@@ -10,7 +10,7 @@ pub(super) fn check(plan: &Plan, seen: &Swarm) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     let mut taken = 0;
     for change in &plan.changes {
-        for step in &change.steps {
+        for step in change.acts() {
             let Step::Backup(BackupCall::Take { without_quorum, .. }) = step else {
                 continue;
             };
@@ -19,19 +19,12 @@ pub(super) fn check(plan: &Plan, seen: &Swarm) -> Vec<Refusal> {
                 Swarm::Up(up) => needed(up, &change.host, *without_quorum),
                 _ => Some("its engine would be stopped, and the swarm has no quorum".to_owned()),
             };
-            refusals.extend(why.map(|why| Refusal {
-                host: Some(change.host.clone()),
-                why,
-                hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-            }));
+            refusals.extend(why.map(|why| Refusal::mistake(Some(&change.host), why)));
         }
     }
     if taken > 1 {
-        refusals.push(Refusal {
-            host: None,
-            why: format!("the plan stops {taken} engines for backups"),
-            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-        });
+        let why = format!("the plan stops {taken} engines for backups");
+        refusals.push(Refusal::mistake(None, why));
     }
     refusals
 }

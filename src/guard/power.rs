@@ -25,7 +25,7 @@ pub(super) fn check(
                 Step::Power(PowerCall::Cut { .. } | PowerCall::ShutDown { .. })
             )
         };
-        change.steps.iter().any(off)
+        change.acts().any(off)
     };
     let off: Vec<&Change> = plan.changes.iter().filter(off).collect();
     if off.is_empty() {

@@ -87,7 +87,7 @@ pub(super) fn check(plan: &Plan, up: &Up) -> Vec<Refusal> {
 }
 
 fn movement(change: &Change, up: &Up) -> Option<Move> {
-    change.steps.iter().find_map(|step| match step.inner() {
+    change.acts().find_map(|step| match step {
         Step::Docker(DockerCall::SwarmJoin {
             role: Role::Manager,
             ..
@@ -138,14 +138,11 @@ fn unordered(plan: &Plan, moves: &[(&Change, Move)]) -> Option<Refusal> {
                 || before[place].contains(&with.id)
                 || before[other].contains(&change.id);
             if !ordered {
-                return Some(Refusal {
-                    host: Some(change.host.clone()),
-                    why: format!(
-                        "the plan puts `{}` neither before nor after `{}`, and both change raft",
-                        change.id, with.id
-                    ),
-                    hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-                });
+                let why = format!(
+                    "the plan puts `{}` neither before nor after `{}`, and both change raft",
+                    change.id, with.id
+                );
+                return Some(Refusal::mistake(Some(&change.host), why));
             }
         }
     }

@@ -17,13 +17,7 @@ pub(super) fn check(
     seen: &Swarm,
 ) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    let mut refuse = |host: Option<&str>, why: String| {
-        refusals.push(Refusal {
-            host: host.map(str::to_owned),
-            why,
-            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-        });
-    };
+    let mut refuse = |host: Option<&str>, why: String| refusals.push(Refusal::mistake(host, why));
     for change in plan.changes.iter().filter(|it| restores(it)) {
         if matches!(seen, Swarm::Up(_) | Swarm::Split { .. }) {
             let why = "the state of a backup is put in place, and a swarm is there";
@@ -99,18 +93,18 @@ pub(super) fn check(
 
 fn forces(change: &Change) -> bool {
     let force = |step: &Step| matches!(step, Step::Docker(DockerCall::SwarmForce { .. }));
-    change.steps.iter().any(force)
+    change.acts().any(force)
 }
 
 /// Whether a change puts the state of a backup in place.
 fn restores(change: &Change) -> bool {
     let place = |step: &Step| matches!(step, Step::Backup(BackupCall::Place { .. }));
-    change.steps.iter().any(place)
+    change.acts().any(place)
 }
 
 /// The node that forgets its swarm by force.
 fn fenced(change: &Change) -> Option<&str> {
-    change.steps.iter().find_map(|step| match step {
+    change.acts().find_map(|step| match step {
         Step::Docker(DockerCall::SwarmFence { id }) => Some(id.as_str()),
         _ => None,
     })

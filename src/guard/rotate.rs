@@ -8,15 +8,9 @@ use crate::swarm::Swarm;
 /// Refuses what could lose a key.
 pub(super) fn check(plan: &Plan, seen: &Swarm) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    let mut refuse = |host: &str, why: &str| {
-        refusals.push(Refusal {
-            host: Some(host.to_owned()),
-            why: why.to_owned(),
-            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-        });
-    };
+    let mut refuse = |host: &str, why: &str| refusals.push(Refusal::mistake(Some(host), why));
     for change in &plan.changes {
-        let calls = change.steps.iter().filter_map(|step| match step {
+        let calls = change.acts().filter_map(|step| match step {
             Step::Rotate(call) => Some(call),
             _ => None,
         });

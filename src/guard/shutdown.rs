@@ -14,13 +14,7 @@ pub(super) fn check(plan: &Plan, gathered: &Gathered, seen: &Swarm) -> Vec<Refus
         return Vec::new();
     }
     let mut refusals = Vec::new();
-    let mut refuse = |host: Option<&str>, why: String| {
-        refusals.push(Refusal {
-            host: host.map(str::to_owned),
-            why,
-            hint: "This is a mistake of skep's; please report it with the plan.".to_owned(),
-        });
-    };
+    let mut refuse = |host: Option<&str>, why: String| refusals.push(Refusal::mistake(host, why));
     let records: Vec<&Change> = plan.changes.iter().filter(|it| records(it)).collect();
     let mut last = records.first().map(|change| change.host.clone());
     if records.is_empty() {
@@ -53,13 +47,13 @@ pub(super) fn check(plan: &Plan, gathered: &Gathered, seen: &Swarm) -> Vec<Refus
 }
 
 fn switches_off(change: &Change) -> bool {
-    let off = |step: &Step| matches!(step.inner(), Step::PowerOff { .. });
-    change.steps.iter().any(off)
+    let off = |step: &Step| matches!(step, Step::PowerOff { .. });
+    change.acts().any(off)
 }
 
 fn records(change: &Change) -> bool {
-    let record = |step: &Step| matches!(step.inner(), Step::Shutdown(ShutdownStep::Record { .. }));
-    change.steps.iter().any(record)
+    let record = |step: &Step| matches!(step, Step::Shutdown(ShutdownStep::Record { .. }));
+    change.acts().any(record)
 }
 
 /// The host that says of itself that it is the last, while hosts are switched off.

@@ -339,6 +339,15 @@ fn a_node_that_the_managers_do_not_list_is_not_touched() {
         id: "n9".to_owned(),
         alive: false,
     });
+    let tried = Step::Try {
+        step: Box::new(remove.clone()),
+        until: None,
+        least: 0,
+    };
+    assert_eq!(
+        refusals(vec![change("m1", tried)], &known(3, 3)),
+        ["`m1/it` is about node n9, which the managers do not list"]
+    );
     assert_eq!(
         refusals(vec![change("m1", remove)], &known(3, 3)),
         ["`m1/it` is about node n9, which the managers do not list"]

@@ -110,6 +110,23 @@ struct Turn<'a> {
 }
 
 impl<'a> Roll<'a> {
+    /// One worker at a time, with no pause.
+    pub(super) fn of(
+        inventory: &'a Inventory,
+        gathered: &'a Gathered,
+        seen: &'a Swarm,
+        selected: &'a BTreeSet<String>,
+    ) -> Self {
+        Self {
+            inventory,
+            gathered,
+            seen,
+            selected,
+            max_unavailable: Unavailable::ONE,
+            pause: 0,
+        }
+    }
+
     /// Plans what `job` says of each of the selected hosts, as changes of `resource`.
     pub(super) fn plan(
         &self,
