@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::swarm::Contents;
+
 pub use archive::ArchiveError;
 pub use store::Entry;
 
@@ -55,40 +57,6 @@ pub struct Manifest {
     pub contents: Contents,
     /// All files below `swarm/`.
     pub files: Vec<FileSum>,
-}
-
-/// What a swarm holds, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub struct Contents {
-    /// The nodes by ID, sorted.
-    pub nodes: Vec<String>,
-    /// The services, sorted.
-    pub services: Vec<String>,
-    /// The secrets, sorted: their names alone.
-    pub secrets: Vec<String>,
-    /// The configs, sorted.
-    pub configs: Vec<String>,
-}
-
-impl Contents {
-    /// What is in `self` and not in `other`, and the other way around, in words.
-    pub fn differences(&self, other: &Self) -> Vec<String> {
-        let kinds = [
-            ("node", &self.nodes, &other.nodes),
-            ("service", &self.services, &other.services),
-            ("secret", &self.secrets, &other.secrets),
-            ("config", &self.configs, &other.configs),
-        ];
-        let mut found = Vec::new();
-        for (kind, own, others) in kinds {
-            let missing = own.iter().filter(|it| !others.contains(it));
-            found.extend(missing.map(|it| format!("{kind} {it} is not there")));
-            let more = others.iter().filter(|it| !own.contains(it));
-            found.extend(more.map(|it| format!("{kind} {it} is there, and was not expected")));
-        }
-        found
-    }
 }
 
 /// A file of an archive.

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod docker;
 pub mod drill;
 pub mod exec;
+mod held;
 pub mod init;
 pub mod inventory;
 pub mod lab;

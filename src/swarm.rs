@@ -5,6 +5,7 @@
 //! list. A host name is no identity (moby#46167, moby#24106), and a host without an answer is
 //! neither a member nor a stranger.
 
+mod contents;
 mod last;
 mod placement;
 
@@ -14,6 +15,7 @@ use crate::facts::{HostFacts, LocalSwarm, Node, SwarmSettings};
 use crate::inventory::{Inventory, Role};
 use crate::known::Known;
 
+pub use contents::{Contents, Held};
 pub use last::{LastManager, LastSeen};
 pub use placement::may_run;
 

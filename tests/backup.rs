@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use skep::backup::{Contents, FORMAT, Manifest};
+use skep::backup::{FORMAT, Manifest};
 use skep::execute::{self, Stop};
 use skep::facts::{HostFacts, Probes};
 use skep::fleet::sim::{Faults, SimFleet, SimService, World};
@@ -18,7 +18,7 @@ use skep::guard;
 use skep::inventory::Inventory;
 use skep::plan::{BackupCall, Plan, Step};
 use skep::procedure::{BackupProcedure, Procedure, RestoreProcedure};
-use skep::swarm::{Gathered, Swarm};
+use skep::swarm::{Contents, Gathered, Swarm};
 
 fn inventory(managers: usize, workers: usize) -> Inventory {
     let last = managers + workers;

@@ -241,25 +241,3 @@ fn a_backup_that_is_too_old_is_told() {
     assert!(old.contains("7 days old"), "{old}");
     assert!(too_old(None, 7, now).unwrap().contains("no backup"));
 }
-
-#[test]
-fn contents_that_differ_are_named() {
-    let one = Contents {
-        services: vec!["web".to_owned()],
-        secrets: vec!["known".to_owned()],
-        ..Contents::default()
-    };
-    let other = Contents {
-        services: vec!["web".to_owned(), "db".to_owned()],
-        ..Contents::default()
-    };
-    let found = one.differences(&other);
-    assert_eq!(
-        found,
-        [
-            "service db is there, and was not expected",
-            "secret known is not there"
-        ]
-    );
-    assert_eq!(one.differences(&one), Vec::<String>::new());
-}

@@ -155,6 +155,11 @@ impl Cluster {
         }
     }
 
+    /// What is kept on this machine; `None` where there is no place for it.
+    pub(super) fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
     /// Forgets the swarm that was seen last.
     pub fn forget(&self) {
         if let Some(Err(error)) = self.state.as_ref().map(State::forget_swarm) {

@@ -13,7 +13,7 @@ use crate::ui::follow::Format;
 use crate::ui::{Printer, interrupt, text};
 
 use super::cluster::{Cluster, Emit, Follow};
-use super::{Global, block_on};
+use super::{Global, block_on, held};
 
 /// How often `--watch` looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -49,6 +49,9 @@ pub fn run(args: &StatusArgs, global: &Global, printer: &Printer) -> Result<()> 
         if !args.watch {
             let report = look(&cluster, printer).await?;
             show(&report, args, printer)?;
+            if report.swarm == SwarmState::Active {
+                held::look(&cluster, &Procedure::UP, printer).await;
+            }
             return ending(&report);
         }
         let stop = interrupt::quietly()?;

@@ -22,7 +22,7 @@ use crate::ui::{Printer, diff, interrupt, plan as show, prompt, text};
 use super::audit::Audit;
 use super::cluster::{Cluster, Emit, Follow};
 use super::lock::{self, Break};
-use super::{recover, reset, restore, shutdown, wipe};
+use super::{held, recover, reset, restore, shutdown, wipe};
 
 /// The options of every verb that changes something.
 #[derive(Debug, Clone, Default, Args)]
@@ -190,12 +190,20 @@ impl<'a> Work<'a> {
             Procedure::Restore(_) => RECOVER_ROUNDS + 1,
             _ => 0,
         };
+        let mut next = Next::Again;
         for _ in 0..ROUNDS + more {
-            if self.round(made, lock).await? == Next::Done {
-                return Ok(());
+            next = self.round(made, lock).await?;
+            if next == Next::Done {
+                break;
             }
         }
-        self.verify().await
+        if next == Next::Again {
+            self.verify().await?;
+        }
+        if !self.dry_run && !self.goes_off.load(Ordering::SeqCst) {
+            Box::pin(held::look(&self.cluster, &self.procedure, self.printer)).await;
+        }
+        Ok(())
     }
 
     /// Plans and runs once.

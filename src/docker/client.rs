@@ -20,10 +20,10 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::{Dial, DockerError, http, wire};
-use crate::backup::Contents;
 use crate::facts::{LocalSwarm, Node};
 use crate::inventory::{Availability, Role};
 use crate::known::Known;
+use crate::swarm::Contents;
 
 /// How long a call may take. The engine itself gives up on most of them after 20 s
 /// (`swarmRequestTimeout` in moby's `daemon/cluster`).

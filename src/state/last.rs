@@ -2,11 +2,17 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
-use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{State, make_private_directory};
 use crate::error::{Error, Result};
-use crate::swarm::LastSeen;
+use crate::swarm::{Held, LastSeen};
+
+/// The swarm, and what it holds.
+const SWARM: &str = "swarm.json";
+const HELD: &str = "held.json";
 
 impl State {
     /// The swarm as it was seen last from this machine, if it was.
@@ -15,15 +21,8 @@ impl State {
     ///
     /// When what is written of it cannot be read.
     pub fn last_seen(&self) -> Result<Option<LastSeen>> {
-        let path = self.last_seen_file();
-        let read = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            read => read.and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from)),
-        };
-        read.map(Some).map_err(|error| {
-            Error::failed(format!("cannot read `{}`", path.display()))
-                .because(error)
-                .hint("It says of which managers the swarm was. Remove it if you know that there is none.")
+        self.read(SWARM).map_err(|error| {
+            error.hint("It says of which managers the swarm was. Remove it if you know that there is none.")
         })
     }
 
@@ -33,37 +32,70 @@ impl State {
     ///
     /// When it cannot be written.
     pub fn remember(&self, seen: &LastSeen) -> io::Result<()> {
-        make_private_directory(&self.directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        let mut text = serde_json::to_vec(seen)?;
-        text.push(b'\n');
-        file.write_all(&text)?;
-        file.as_file().sync_all()?;
-        let kept = file.persist(self.last_seen_file());
-        kept.map(drop).map_err(|error| error.error)
+        self.replace(SWARM, seen)
+    }
+
+    /// What the swarm held when it was looked at last from this machine.
+    ///
+    /// # Errors
+    ///
+    /// When what is written of it cannot be read.
+    pub fn held(&self) -> Result<Option<Held>> {
+        self.read(HELD)
+            .map_err(|error| error.hint("Remove it: the next run writes it anew."))
+    }
+
+    /// Remembers what the swarm holds now.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn remember_held(&self, held: &Held) -> io::Result<()> {
+        self.replace(HELD, held)
     }
 
     /// Forgets it: the swarm was taken apart.
     ///
     /// # Errors
     ///
-    /// When its file cannot be removed.
+    /// When its files cannot be removed.
     pub fn forget_swarm(&self) -> io::Result<()> {
-        match fs::remove_file(self.last_seen_file()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        for file in [SWARM, HELD] {
+            match fs::remove_file(self.directory.join(file)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
-    fn last_seen_file(&self) -> PathBuf {
-        self.directory.join("swarm.json")
+    fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
+        let path = self.directory.join(file);
+        let read = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from)),
+        };
+        read.map(Some).map_err(|error| {
+            Error::failed(format!("cannot read `{}`", path.display())).because(error)
+        })
+    }
+
+    fn replace(&self, file: &str, content: &impl Serialize) -> io::Result<()> {
+        make_private_directory(&self.directory)?;
+        let mut new = tempfile::NamedTempFile::new_in(&self.directory)?;
+        let mut text = serde_json::to_vec(content)?;
+        text.push(b'\n');
+        new.write_all(&text)?;
+        new.as_file().sync_all()?;
+        let kept = new.persist(self.directory.join(file));
+        kept.map(drop).map_err(|error| error.error)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::swarm::LastManager;
+    use crate::swarm::{Contents, LastManager};
 
     #[test]
     fn what_was_seen_is_remembered_until_it_is_to_be_forgotten() {
@@ -82,10 +114,22 @@ mod tests {
         state.remember(&seen).unwrap();
         state.remember(&seen).unwrap();
         assert_eq!(state.last_seen().unwrap().as_ref(), Some(&seen));
+        let held = Held {
+            cluster_id: "c".to_owned(),
+            at: "2026-11-21T00:00:00Z".parse().unwrap(),
+            contents: Contents::default(),
+        };
+        state.remember_held(&held).unwrap();
+        assert_eq!(state.held().unwrap(), Some(held));
         state.forget_swarm().unwrap();
         assert_eq!(state.last_seen().unwrap(), None);
-        fs::write(state.last_seen_file(), "torn").unwrap();
+        assert_eq!(state.held().unwrap(), None);
+        for file in [SWARM, HELD] {
+            fs::write(state.directory.join(file), "torn").unwrap();
+        }
         let error = state.last_seen().unwrap_err().to_string();
-        assert!(error.contains("swarm.json"), "{error}");
+        assert!(error.contains(SWARM), "{error}");
+        let error = state.held().unwrap_err().to_string();
+        assert!(error.contains(HELD), "{error}");
     }
 }

@@ -167,7 +167,8 @@ pub(crate) fn restored(world: &World) {
         .says("has no such address");
     let ran = restore(&["--on", &host])
         .ends(0)
-        .says("verified: a second plan is empty");
+        .says("verified: a second plan is empty")
+        .says("is there: 2 services, 1 secret, 0 configs");
     told(&format!("restored in {:.0?}", ran.took));
     is_healthy(&world.status(FILE), 3, 5);
     assert_eq!(world.node_id(&host), kept);

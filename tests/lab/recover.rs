@@ -1,7 +1,10 @@
 //! The quorum is lost for good: two of three managers are destroyed, and the swarm goes on from the
 //! third with its services and secrets.
 
+use std::fs;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::life::{ALL, is_healthy};
 use super::tell::told;
@@ -67,7 +70,8 @@ pub(crate) fn recovered(world: &World) {
     let ran = world
         .skep(FILE, &confirmed(world, &[]))
         .ends(0)
-        .says("verified: a second plan is empty");
+        .says("verified: a second plan is empty")
+        .says("is there: 2 services, 1 secret, 0 configs");
     told(&format!("recovered in {:.0?}", ran.took));
     is_kept(world, &kept);
     is_healthy(&world.status(FILE), 3, 5);
@@ -126,12 +130,27 @@ pub(crate) fn gone_back(world: &World) {
     );
 }
 
+/// What is written down here has a service that the survivor never heard of, as if it had been made
+/// while that manager was cut off.
+fn held_one_more(world: &World) {
+    world.skep(FILE, &["status"]).ends(0);
+    let path = world.path(&format!("state/skep/{}/held.json", world.cluster));
+    let text = fs::read_to_string(&path).unwrap();
+    let mut held: Value = serde_json::from_str(&text).unwrap();
+    let services = held["contents"]["services"].as_array_mut().unwrap();
+    services.push("ledger".into());
+    fs::write(&path, held.to_string()).unwrap();
+}
+
 /// The dead ones stay away; when one comes back with what it knew, it is a stranger.
 pub(crate) fn lost(world: &World) {
+    held_one_more(world);
     lose(world);
     let ran = world
         .skep(FILE, &confirmed(world, &["--lost", "m2", "--lost", "m3"]))
-        .ends(0);
+        .ends(0)
+        .says("service ledger was there on")
+        .says("and is not any more");
     told(&format!("recovered without the others in {:.0?}", ran.took));
     is_healthy(&world.status(FILE), 1, 3);
     world.until("w1", 60, READS);

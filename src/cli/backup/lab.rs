@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::backup::Contents;
 use crate::backup::archive::{Checked, Identities};
 use crate::cli::Global;
 use crate::cli::cluster::Cluster;
@@ -20,6 +19,7 @@ use crate::plan::{BackupCall, DockerCall, Step};
 use crate::procedure::{Procedure, without_swarm};
 use crate::provider::lab::Lab;
 use crate::shell::quote;
+use crate::swarm::Contents;
 use crate::ui::working::Working;
 use crate::ui::{Printer, interrupt, prompt};
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::io::SyncIoBridge;
 
 use crate::backup::archive::{self, Checked, Identities};
-use crate::backup::{ArchiveError, Contents, FORMAT, FileSum, Manifest};
+use crate::backup::{ArchiveError, FORMAT, FileSum, Manifest};
 use crate::docker::{Docker, DockerError};
 use crate::facts::Certificate;
 use crate::fleet::{Fault, FaultKind};
@@ -20,6 +20,7 @@ use crate::known::Known;
 use crate::plan::{BackupCall, Origin};
 use crate::shell::quote;
 use crate::ssh::{StreamTo, Upload};
+use crate::swarm::Contents;
 
 use super::{Live, Remote};
 
