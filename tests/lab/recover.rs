@@ -39,6 +39,8 @@ pub(crate) fn refused(world: &World) {
         .skep(FILE, &confirmed(world, &[]))
         .ends(4)
         .says("the swarm has quorum: managers 3, reachable 3, majority 2");
+    // It writes down what there is to lose.
+    world.skep(FILE, &["status"]).ends(0);
     lose(world);
     world
         .skep(FILE, &["up", "--yes"])
@@ -133,7 +135,6 @@ pub(crate) fn gone_back(world: &World) {
 /// What is written down here has a service that the survivor never heard of, as if it had been made
 /// while that manager was cut off.
 fn held_one_more(world: &World) {
-    world.skep(FILE, &["status"]).ends(0);
     let path = world.path(&format!("state/skep/{}/held.json", world.cluster));
     let text = fs::read_to_string(&path).unwrap();
     let mut held: Value = serde_json::from_str(&text).unwrap();
