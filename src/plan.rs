@@ -27,8 +27,8 @@ pub use start::StartStep;
 pub(crate) use step::availability_name;
 pub(crate) use step::bytes;
 pub use step::{
-    BackupCall, Condition, DeviceId, DockerCall, HostCall, LabCall, Origin, PackageSpec, PowerCall,
-    PowerWay, ServiceAction, Step, StorageCall,
+    BackupCall, Condition, DeviceId, DockerCall, HostCall, LabCall, Note, Origin, PackageSpec,
+    PowerCall, PowerWay, ServiceAction, Step, StorageCall,
 };
 
 /// What will be done, and what every host came to.
@@ -44,6 +44,19 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// What stops the plan from being run. Empty in a plan that may run.
     pub refusals: Vec<Refusal>,
+    /// The tasks of a procedure's playbook with the changes that come of each, in their order. Empty
+    /// where no playbook gives the order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<PlannedTask>,
+}
+
+/// A task of a procedure's playbook, and what comes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedTask {
+    /// Its name.
+    pub name: String,
+    /// Its changes; none where it has nothing to do.
+    pub changes: Vec<ChangeId>,
 }
 
 /// What a plan holds for a host.
@@ -98,6 +111,15 @@ impl Plan {
                 .all(|outlook| matches!(outlook, Outlook::Same | Outlook::Away(_)))
     }
 
+    /// Says of the changes from the place `begin` on that they come of the task `name`.
+    pub(crate) fn heading(&mut self, name: &str, begin: usize) {
+        let changes = self.changes[begin..].iter();
+        self.tasks.push(PlannedTask {
+            name: name.to_owned(),
+            changes: changes.map(|change| change.id.clone()).collect(),
+        });
+    }
+
     /// The optional hosts that do not answer, with the reason.
     pub fn away(&self) -> impl Iterator<Item = (&str, &str)> {
         self.hosts
@@ -123,6 +145,12 @@ impl Plan {
                 *downtime = true;
             }
         }
+    }
+
+    /// Whether it switches hosts off.
+    pub fn switches_off(&self) -> bool {
+        let off = |step: &Step| matches!(step, Step::PowerOff { .. });
+        self.changes.iter().any(|change| change.acts().any(off))
     }
 
     /// How many swarms it makes.

@@ -20,7 +20,7 @@ use super::shutdown::ShutdownStep;
 use super::start::StartStep;
 
 pub use backup::{BackupCall, Origin};
-pub use host::HostCall;
+pub use host::{HostCall, Note};
 pub use power::{PowerCall, PowerWay};
 pub use rotate::{KEY_NOTE, KeyNote, KeyTo, RotateCall, WhichKey};
 pub(crate) use storage::bytes;

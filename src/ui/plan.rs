@@ -5,6 +5,7 @@
 
 mod group;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::plan::{Change, Diff, HookStep, Lane, Outlook, Plan, Risk, Step};
@@ -17,10 +18,7 @@ use group::{Group, changed, foreign, groups};
 /// `plan` as text with colours; `verbose` adds the steps of each change.
 pub fn render(plan: &Plan, verbose: bool, redact: Redact<'_>) -> String {
     let mut out = String::new();
-    for group in groups(plan) {
-        render_group(&mut out, &group, verbose, redact);
-        out.push('\n');
-    }
+    render_tasks(&mut out, plan, verbose, redact);
     let unchanged: Vec<&str> = of(plan, &Outlook::Same).collect();
     if !unchanged.is_empty() {
         let _infallible = writeln!(out, "unchanged: {}\n", unchanged.join(", "));
@@ -50,6 +48,43 @@ pub fn render(plan: &Plan, verbose: bool, redact: Redact<'_>) -> String {
     out
 }
 
+/// The changes: under the tasks of the playbook that they come of, where there is one.
+fn render_tasks(out: &mut String, plan: &Plan, verbose: bool, redact: Redact<'_>) {
+    let mut shown = BTreeSet::new();
+    for (place, task) in plan.tasks.iter().enumerate() {
+        let number = place + 1;
+        let name = paint(style::STRONG, text::clean(&task.name));
+        shown.extend(&task.changes);
+        if task.changes.is_empty() {
+            let nothing = paint(style::FAINT, "nothing to do");
+            let _infallible = writeln!(out, "{number}. {name}: {nothing}\n");
+            continue;
+        }
+        let _infallible = writeln!(out, "{number}. {name}");
+        let changes = plan.changes.iter();
+        let changes = changes.filter(|change| task.changes.contains(&change.id));
+        render_groups(out, changes, "   ", verbose, redact);
+    }
+    let rest = plan.changes.iter().filter(|it| !shown.contains(&it.id));
+    render_groups(out, rest, "", verbose, redact);
+}
+
+fn render_groups<'a>(
+    out: &mut String,
+    changes: impl Iterator<Item = &'a Change>,
+    indent: &str,
+    verbose: bool,
+    redact: Redact<'_>,
+) {
+    let changes: Vec<&Change> = changes.collect();
+    for group in groups(&changes) {
+        let mut shown = String::new();
+        render_group(&mut shown, &group, verbose, redact);
+        out.push_str(&text::indent(&shown, indent));
+        out.push('\n');
+    }
+}
+
 /// The line that ends a plan: `Plan: 23 changes on 5 hosts (1 disruptive), 2 unchanged`.
 pub fn summary(plan: &Plan) -> String {
     let unchanged = of(plan, &Outlook::Same).count();
@@ -61,7 +96,8 @@ pub fn summary(plan: &Plan) -> String {
     }
     if !plan.changes.is_empty() {
         let changes = text::count(plan.changes.len(), "change");
-        let hosts = text::count(changed(plan).len(), "host");
+        let all: Vec<&Change> = plan.changes.iter().collect();
+        let hosts = text::count(changed(&all).len(), "host");
         let risky = risks(plan).unwrap_or_default();
         parts.push(format!("{changes} on {hosts}{risky}"));
     }

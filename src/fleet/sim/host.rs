@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::facts::{Unit, User};
 use crate::fleet::Fault;
 use crate::known::Known;
-use crate::plan::{HostCall, ServiceAction};
+use crate::plan::{HostCall, Note, ServiceAction};
 use crate::resource::task::MOUNT_MARK;
 use crate::shell;
 use crate::template::Vars;
@@ -160,13 +160,24 @@ pub(super) fn act(host: &mut SimHost, call: &HostCall) -> Result<(), Fault> {
             }
         }
         HostCall::Command {
-            run, id, unless, ..
+            run,
+            id,
+            unless,
+            note,
+            ..
         } => {
-            let done = unless.as_ref().is_some_and(|it| test(host, it) == 0);
+            let file = |path: &String| host.files.get(path).map(|(text, _)| text.trim());
+            let noted = |note: &Note| file(&note.path) == Some(note.text.as_str());
+            let noted = note.as_ref().is_some_and(noted);
+            let done = noted || unless.as_ref().is_some_and(|it| test(host, it) == 0);
             if !done && !host.tasks.ids.contains(id) {
                 host.tasks.ids.push(id.clone());
                 host.tasks.ran.push(run.clone());
                 host.tasks.holds.extend(host.tasks.makes.get(run).cloned());
+                if let Some(note) = note {
+                    let text = format!("{}\n", note.text);
+                    host.files.insert(note.path.clone(), (text, 0o600));
+                }
             }
         }
         HostCall::WaitFor { what, test: it, .. } => {

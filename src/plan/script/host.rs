@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::{APT, wrap64};
-use crate::plan::HostCall;
+use crate::plan::{HostCall, Note};
 use crate::shell;
 
 /// The body of the script, and how many seconds it may take; `None` for what only the caller can
@@ -56,7 +56,11 @@ pub(super) fn body(call: &HostCall) -> Option<(String, u32)> {
             unless,
             timeout,
             id,
-        } => (command(run, unless.as_deref(), *timeout, id), timeout + 60),
+            note,
+        } => {
+            let text = command(run, unless.as_deref(), *timeout, id, note.as_ref());
+            (text, timeout + 60)
+        }
         HostCall::WaitFor {
             what,
             test,
@@ -94,18 +98,19 @@ fn remove(packages: &[String]) -> String {
 
 // The answer can be lost after the command has run. Who asks again gets its status, and not a second
 // run. Its own processes do not keep the lock of the step.
-fn command(run: &str, unless: Option<&str>, timeout: u32, id: &str) -> String {
+fn command(run: &str, unless: Option<&str>, timeout: u32, id: &str, note: Option<&Note>) -> String {
     let key = shell::hex(&Sha256::digest(id.as_bytes())[..12]);
     let run = shell::quote(run);
     // Where nothing says that it is done, it is not.
     let unless = shell::quote(unless.unwrap_or("false"));
+    let (noted, write) = note.map(noted).unwrap_or_default();
     format!(
         r#"done=/run/skep/ran-{key}
 find /run/skep -name 'ran-*' -mmin +1440 -exec rm -f {{}} + 2>/dev/null || :
 if [ -r "$done" ]; then
   read -r code <"$done"
   say "it has run already"
-elif sh -c {unless} >/dev/null 2>&1 9>&-; then
+{noted}elif sh -c {unless} >/dev/null 2>&1 9>&-; then
   say "there is nothing to do any more"
   return 0
 else
@@ -119,7 +124,19 @@ case $code in
   124) fail 1 "the command did not end within {timeout} s" ;;
   *) fail 1 "the command ended with status $code" ;;
 esac
-"#
+{write}"#
+    )
+}
+
+// The branch for what an earlier run noted, and how that is noted.
+fn noted(note: &Note) -> (String, String) {
+    let (path, text) = (shell::quote(&note.path), shell::quote(&note.text));
+    let length = note.text.len() + 1;
+    (
+        format!(
+            "elif [ \"$(cat {path} 2>/dev/null)\" = {text} ]; then\n  say \"an earlier run has done it\"\n  return 0\n"
+        ),
+        format!("printf '%s\\n' {text} | replace {path} 600 {length} root:root\n"),
     )
 }
 

@@ -77,6 +77,9 @@ pub enum HostCall {
         timeout: u32,
         /// What tells this run of it from every other.
         id: String,
+        /// What is noted on the host when it has succeeded: where that is found, it is not run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<Note>,
     },
     /// Waits until a command succeeds.
     WaitFor {
@@ -87,6 +90,16 @@ pub enum HostCall {
         /// After how many seconds it is given up.
         timeout: u32,
     },
+}
+
+/// A note on a host that something was done there, for those who go on with an interrupted procedure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Note {
+    /// The file.
+    pub path: String,
+    /// What is in it, in one line.
+    pub text: String,
 }
 
 /// The longest text of a command that a line of a plan shows.

@@ -6,6 +6,9 @@ use crate::resource::{Draft, Verdict, text_diff};
 
 use super::{Scene, exists, succeeds, until};
 
+/// What the summary of a command ends with that runs every time.
+pub(crate) const ALWAYS: &str = " (runs always)";
+
 /// The test that tells that a command has nothing to do.
 pub(super) fn test_of(command: &Command) -> Option<String> {
     let creates = command.creates.as_ref().map(|path| exists(&path.value));
@@ -20,7 +23,7 @@ pub(super) fn wait_test(what: &Until) -> String {
 pub(super) fn command(command: &Command, scene: &Scene<'_>) -> Verdict {
     let unless = test_of(command);
     let always = match &unless {
-        None => " (runs always)",
+        None => ALWAYS,
         Some(test) => match succeeds(scene.facts, test) {
             Ok(true) => return Verdict::Same,
             Ok(false) => "",
@@ -33,6 +36,7 @@ pub(super) fn command(command: &Command, scene: &Scene<'_>) -> Verdict {
         unless,
         timeout: command.timeout,
         id: scene.id.to_owned(),
+        note: None,
     };
     let title = call.to_string();
     // What the title cuts is shown whole.

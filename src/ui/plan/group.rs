@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::plan::{Change, ChangeId, Diff, DockerCall, Plan, Step};
+use crate::plan::{Change, ChangeId, Diff, DockerCall, Step};
 
 /// What stands for the address of each host where hosts are shown together.
 const OWN_ADDRESS: &str = "its address";
@@ -19,21 +19,21 @@ pub(super) struct Group<'a> {
 }
 
 /// The hosts with changes, in the order of their first ones.
-pub(super) fn changed(plan: &Plan) -> Vec<&str> {
+pub(super) fn changed<'a>(changes: &[&'a Change]) -> Vec<&'a str> {
     let mut seen = HashSet::new();
-    let hosts = plan.changes.iter().map(|change| change.host.as_str());
+    let hosts = changes.iter().map(|change| change.host.as_str());
     hosts.filter(|host| seen.insert(*host)).collect()
 }
 
-/// All changes of `plan`, each in one group. The changes of a host run one after the other, so what
+/// All of `changes`, each in one group. The changes of a host run one after the other, so what
 /// hosts have in common is what they begin with.
-pub(super) fn groups(plan: &Plan) -> Vec<Group<'_>> {
-    let mut left: HashMap<&str, Vec<(&Change, Change)>> = HashMap::new();
-    for change in &plan.changes {
+pub(super) fn groups<'a>(changes: &[&'a Change]) -> Vec<Group<'a>> {
+    let mut left: HashMap<&str, Vec<(&'a Change, Change)>> = HashMap::new();
+    for &change in changes {
         let changes = left.entry(&change.host).or_default();
         changes.push((change, of_each(change)));
     }
-    let order = changed(plan);
+    let order = changed(changes);
     let mut begun = HashSet::new();
     let mut groups = Vec::new();
     for (place, first) in order.iter().enumerate() {

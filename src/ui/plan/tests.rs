@@ -99,6 +99,7 @@ fn plan() -> Plan {
         hosts,
         warnings: vec!["two managers bear no loss".into()],
         refusals: Vec::new(),
+        tasks: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The scripts of playbooks' tasks, run by real shells.
 
 use super::*;
-use crate::plan::HostCall;
+use crate::plan::{HostCall, Note};
 
 pub(super) fn every_call() -> impl Iterator<Item = HostCall> {
     let text = str::to_owned;
@@ -53,6 +53,7 @@ fn command(run: &str, unless: Option<&str>) -> HostCall {
         unless: unless.map(str::to_owned),
         timeout: 2,
         id: "run/w1/task".to_owned(),
+        note: None,
     }
 }
 
@@ -91,6 +92,37 @@ fn a_command_has_nothing_to_do_where_its_test_succeeds_by_then() {
             assert_eq!(run(shell, &script), (0, String::new()), "{shell:?}");
         }
         assert_eq!(std::fs::read_to_string(root.join("made")).unwrap(), "x\n");
+    });
+}
+
+#[test]
+fn a_command_is_not_run_again_where_it_is_noted_that_it_was_done() {
+    on_every_shell(|shell, root| {
+        let count = root.join("count");
+        let note = root.join("notes/done");
+        let noted = |then: &str, text: &str| {
+            let mut call = command(&format!("echo x >>{}; {then}", count.display()), None);
+            if let HostCall::Command { note: it, .. } = &mut call {
+                *it = Some(Note {
+                    path: note.display().to_string(),
+                    text: text.to_owned(),
+                });
+            }
+            let script = below(root, &Step::Host(call));
+            // Another run of skep each time.
+            std::fs::remove_dir_all(root.join("run")).unwrap_or_default();
+            run(shell, &script).0
+        };
+        // What fails is not noted.
+        assert_eq!(noted("false", "it's one"), 1, "{shell:?}");
+        assert!(!note.exists());
+        assert_eq!(noted("true", "it's one"), 0, "{shell:?}");
+        assert_eq!(std::fs::read_to_string(&note).unwrap(), "it's one\n");
+        assert_eq!(noted("true", "it's one"), 0);
+        assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\nx\n");
+        // The note of another record is another one.
+        assert_eq!(noted("true", "two"), 0);
+        assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\nx\nx\n");
     });
 }
 
