@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod backup;
+mod book;
 pub mod check;
 pub mod cluster;
 pub mod completions;

@@ -4,6 +4,7 @@
 //! errors at once, and this model. For a host its texts are rendered, and the tasks become resources
 //! that are planned like all others.
 
+mod action;
 mod check;
 mod raw;
 mod rendered;
@@ -22,10 +23,12 @@ use crate::inventory::{Inventory, SecretRef, Selector};
 use crate::procedure::Unavailable;
 use crate::template::{Text, Vars};
 
+pub use action::{Action, Verb};
 pub use check::Around;
 pub use rendered::{Context, all_hosts, command_line_vars};
 
-/// The playbooks that skep ships: name and text.
+/// The playbooks for `skep run` that skep ships: name and text. Those of its own procedures are
+/// [`Verb::shipped`].
 pub const SHIPPED: &[(&str, &str)] = &[
     ("chrony", include_str!("../playbooks/chrony.toml")),
     (
@@ -99,6 +102,8 @@ pub enum Kind {
     Wait(Wait),
     /// A reboot.
     Reboot(Reboot),
+    /// A step of a procedure, which knows its hosts itself.
+    Use(Action),
 }
 
 /// Packages.
@@ -278,6 +283,17 @@ pub fn parse(
     read: &ReadFile<'_>,
     around: Option<&Around<'_>>,
 ) -> Source {
+    parse_for(Verb::Run, bytes, path, read, around)
+}
+
+/// The same for the playbook of a procedure: also what is wrong with its order is told.
+pub fn parse_for(
+    verb: Verb,
+    bytes: Vec<u8>,
+    path: &Path,
+    read: &ReadFile<'_>,
+    around: Option<&Around<'_>>,
+) -> Source {
     let (text, bad) = decode(bytes);
     let mut found = Vec::new();
     let mut playbook = None;
@@ -286,7 +302,7 @@ pub fn parse(
     } else {
         playbook = root(&text, &mut found)
             .and_then(|root| raw::Playbook::read(&root, &mut found))
-            .map(|raw| check::check(&raw, &text, path, read, around, &mut found));
+            .map(|raw| check::check(&raw, &text, path, read, (verb, around), &mut found));
     }
     tidy(&mut found);
     let playbook = playbook.filter(|_| !found.iter().any(Diagnostic::is_error));
@@ -309,10 +325,22 @@ pub fn schema() -> Value {
     schema
 }
 
+impl Playbook {
+    /// The playbook of a procedure that skep brings along; `None` for `skep run`.
+    pub fn shipped(verb: Verb) -> Option<Self> {
+        let path = PathBuf::from(format!("{}.toml", verb.name()));
+        let none = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+        let text = verb.shipped().as_bytes().to_vec();
+        parse_for(verb, text, &path, &none, None).playbook
+    }
+}
+
 impl Task {
-    /// The hosts that it is for, by name.
+    /// The hosts that it is for, by name; none for a step of a procedure.
     pub fn hosts<'a>(&self, inventory: &'a Inventory) -> BTreeSet<&'a str> {
         let hosts = match &self.on {
+            // It knows its hosts itself.
+            _ if matches!(self.kind, Kind::Use(_)) => Vec::new(),
             None => inventory.hosts.iter().collect(),
             // What it names was found when the playbook was checked.
             Some(on) => on.select(inventory).unwrap_or_default(),

@@ -121,6 +121,8 @@ impl Procedure {
     ) -> BTreeMap<String, Probes> {
         match self {
             Self::Playbook(run) => run.probes(inventory, gathered, selected),
+            Self::Shutdown(it) => it.book.own_probes(inventory, gathered),
+            Self::Start(it) => it.book.own_probes(inventory, gathered),
             _ => BTreeMap::new(),
         }
     }

@@ -359,6 +359,41 @@ fn playbooks_are_listed_found_and_checked_without_a_host() {
     assert_snapshot!("run_pair", it.run(&["run", "chrony", "--var", "a"]).show());
 }
 
+/// The playbooks of shutdown and start can be had to begin with; what is wrong with the user's own is told
+/// by the check and before any host is asked, and `skep run` tells which verb goes by one.
+#[test]
+fn playbooks_of_procedures_are_printed_and_checked_without_a_host() {
+    let it = Environment::new();
+    it.write("skep.toml", FAR);
+    for verb in ["shutdown", "start"] {
+        let printed = it.run(&[verb, "--playbook"]);
+        let text = std::fs::read_to_string(format!("playbooks/{verb}.toml")).unwrap();
+        assert!(printed.show().contains(&text), "{}", printed.show());
+        // It is a playbook to begin with.
+        it.write(&format!("playbooks/{verb}.toml"), &text);
+    }
+    let sound = it.run(&["check", "--offline"]).show();
+    assert!(sound.contains("exit code: 0"), "{sound}");
+    assert_snapshot!("run_procedure", it.run(&["run", "shutdown"]).show());
+    let text = "ordered = true\n[[task]]\nname = \"Off\"\nuse = \"power.off-workers\"\n\
+         [[task]]\nname = \"a\"\non = \"nobody\"\ncommand = { run = \"true\" }\n";
+    it.write("playbooks/shutdown.toml", text);
+    let wrong = it.run(&["shutdown", "--dry-run"]).show();
+    assert_snapshot!("procedure_wrong", wrong);
+    let checked = it.run(&["check", "--offline"]).show();
+    assert!(
+        checked.contains("`use = \"swarm.record\"` is missing"),
+        "{checked}"
+    );
+    assert!(checked.contains("exit code: 2"), "{checked}");
+    let json = it.run(&["check", "--offline", "--json"]).show();
+    assert!(
+        json.contains("\"file\": \"playbooks/shutdown.toml\""),
+        "{json}"
+    );
+    assert!(json.contains("exit code: 2"), "{json}");
+}
+
 #[test]
 fn a_playbook_says_which_secret_is_not_there() {
     let it = Environment::new();

@@ -14,7 +14,7 @@ use skep::facts::User;
 use skep::fleet::sim::{Faults, SimFleet, SimService, World};
 use skep::inventory::Inventory;
 use skep::plan::{Outlook, Plan};
-use skep::playbook::{self, Around, Playbook, Source, command_line_vars};
+use skep::playbook::{self, Around, Playbook, Source, Verb, command_line_vars};
 use skep::procedure::{PlaybookRun, Procedure};
 use skep::ui::{self, diagnostic};
 
@@ -44,13 +44,18 @@ fn beside(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn read(text: &str, name: &str, given: &[&str]) -> Source {
+    read_for(Verb::Run, text, name, given)
+}
+
+fn read_for(verb: Verb, text: &str, name: &str, given: &[&str]) -> Source {
     let inventory = inventory();
     let given: BTreeSet<String> = given.iter().map(|it| (*it).to_owned()).collect();
     let around = Around {
         inventory: &inventory,
         given: &given,
     };
-    playbook::parse(
+    playbook::parse_for(
+        verb,
         text.as_bytes().to_vec(),
         Path::new(name),
         &beside,
@@ -80,6 +85,78 @@ fn says_what_is_wrong() {
         let rendered = diagnostic::render(name, &text, &source.diagnostics, false);
         assert!(!rendered.contains("hunter2"), "a secret is shown");
         insta::assert_snapshot!(name.trim_end_matches(".toml"), rendered);
+    }
+}
+
+/// The same for the playbooks of procedures: what is not safe is told with its reason, all at once. The
+/// name of a file begins with the verb.
+#[test]
+fn says_what_is_wrong_with_the_order_of_a_procedure() {
+    let mut files: Vec<PathBuf> = fs::read_dir(root("tests/procedure"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let (verb, _) = name.split_once('-').unwrap();
+        let source = read_for(Verb::of(verb).unwrap_or(Verb::Run), &text, name, &[]);
+        assert!(source.playbook.is_none(), "{name}");
+        let rendered = diagnostic::render(name, &text, &source.diagnostics, false);
+        let name = name.trim_end_matches(".toml");
+        insta::assert_snapshot!(format!("procedure-{name}"), rendered);
+    }
+}
+
+/// Every step of the shipped procedures in another place, or left out: it is either safe and said to be
+/// here, or refused.
+#[test]
+fn no_unsafe_order_of_a_procedure_is_taken() {
+    for verb in Verb::PROCEDURES {
+        let text = fs::read_to_string(root("playbooks").join(format!("{}.toml", verb.name())));
+        let text = text.unwrap();
+        assert_eq!(text, verb.shipped(), "it is the one that is embedded");
+        let source = read_for(verb, &text, &format!("{}.toml", verb.name()), &[]);
+        assert_eq!(source.diagnostics, []);
+        assert!(!source.playbook.unwrap().description.is_empty());
+        let mut parts = text.split("[[task]]");
+        let head = parts.next().unwrap();
+        let tasks: Vec<&str> = parts.collect();
+        let fits = |tasks: &[&str]| {
+            let text = head.to_owned() + "[[task]]" + &tasks.join("[[task]]");
+            read_for(verb, &text, "it.toml", &[]).playbook.is_some()
+        };
+        let step = |task: &&str| {
+            let (_, rest) = task.split_once("use = \"").unwrap();
+            rest.split_once('"').unwrap().0.to_owned()
+        };
+        let mut safe = Vec::new();
+        for (place, task) in tasks.iter().enumerate() {
+            let mut fewer = tasks.clone();
+            fewer.remove(place);
+            if fits(&fewer) {
+                safe.push(format!("without {}", step(task)));
+            }
+            for to in (0..tasks.len()).filter(|to| *to != place) {
+                let mut other = fewer.clone();
+                other.insert(to, task);
+                if fits(&other) {
+                    safe.push(format!("{} at {to}", step(task)));
+                }
+            }
+        }
+        let wanted: &[&str] = match verb {
+            // To stop the services first takes nothing from the demotions.
+            Verb::Shutdown => &[
+                "swarm.demote at 2",
+                "swarm.demote at 3",
+                "services.stop at 1",
+                "without nfs.unmount",
+            ],
+            _ => &[],
+        };
+        assert_eq!(safe, wanted);
     }
 }
 
@@ -769,7 +846,8 @@ reboot = {}
 #[test]
 fn the_shipped_playbooks_work() {
     let files = fs::read_dir(root("playbooks")).unwrap().count();
-    assert_eq!(files, playbook::SHIPPED.len(), "a playbook is not embedded");
+    let embedded = playbook::SHIPPED.len() + Verb::PROCEDURES.len();
+    assert_eq!(files, embedded, "a playbook is not embedded");
     for (name, text) in playbook::SHIPPED {
         let file = fs::read_to_string(root("playbooks").join(format!("{name}.toml"))).unwrap();
         assert_eq!(file, *text);

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use skep::playbook::Verb;
 
 /// What makes a part of an inventory whole.
 const CLUSTER: &str = "[cluster]\nname = \"docs\"\n";
@@ -214,7 +215,11 @@ fn every_inventory_passes_the_check() {
                     settings.collect()
                 }
                 "toml playbook" => {
-                    assert_playbook(&page.path, block.text);
+                    assert_playbook(Verb::Run, &page.path, block.text);
+                    continue;
+                }
+                "toml playbook shutdown" => {
+                    assert_playbook(Verb::Shutdown, &page.path, block.text);
                     continue;
                 }
                 other => {
@@ -236,9 +241,10 @@ fn every_inventory_passes_the_check() {
     }
 }
 
-fn assert_playbook(page: &Path, text: String) {
+fn assert_playbook(verb: Verb, page: &Path, text: String) {
     let none = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
-    let source = skep::playbook::parse(text.into_bytes(), Path::new("p.toml"), &none, None);
+    let path = Path::new("p.toml");
+    let source = skep::playbook::parse_for(verb, text.into_bytes(), path, &none, None);
     assert_eq!(source.diagnostics, [], "{}", page.display());
     assert!(source.playbook.is_some());
 }

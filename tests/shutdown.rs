@@ -17,9 +17,11 @@ use skep::fleet::sim::{Faults, SimFleet, SimService, World};
 use skep::fleet::{Fault, FaultKind, Fleet};
 use skep::inventory::{Inventory, Role};
 use skep::plan::{Outlook, Plan, Step};
-use skep::procedure::{Procedure, ShutdownProcedure};
+use skep::playbook::{self, Around, Verb};
+use skep::procedure::{PlaybookRun, Procedure, ShutdownProcedure};
 use skep::record::{self, Mode, PATH, Phase, Record, WAS_MANAGER};
 use skep::swarm::Gathered;
+use skep::ui;
 
 fn inventory(managers: usize, workers: usize) -> Inventory {
     let last = managers + workers;
@@ -132,12 +134,19 @@ impl Machine {
             here: None,
             now: Timestamp::UNIX_EPOCH,
             by: "me@here".to_owned(),
+            book: PlaybookRun::shipped(Verb::Shutdown).unwrap(),
         }
     }
 }
 
 async fn gathered(fleet: &dyn Fleet, inventory: &Inventory, procedure: &Procedure) -> Gathered {
-    skep::gather::gather(fleet, &inventory.hosts, &procedure.probes(), &|_| {}).await
+    let probes = procedure.probes();
+    let mut gathered = skep::gather::gather(fleet, &inventory.hosts, &probes, &|_| {}).await;
+    let hosts = inventory.hosts.iter();
+    let all: BTreeSet<String> = hosts.map(|host| host.name.clone()).collect();
+    let later = procedure.later_probes(inventory, &gathered, &all);
+    skep::gather::gather_later(fleet, &mut gathered, later).await;
+    gathered
 }
 
 async fn plan(fleet: &dyn Fleet, inventory: &Inventory, procedure: &Procedure) -> Plan {
@@ -824,5 +833,324 @@ fn another_order_is_refused() {
             unrecorded.contains("the cluster is not recorded"),
             "{unrecorded}"
         );
+    });
+}
+
+/// The playbook of a site: a batch system is stopped before the demotions, on three hosts one after the
+/// other; a mail is sent when the services are down.
+const SITE: &str = r#"
+ordered = true
+[[task]]
+name = "Record it all"
+use = "swarm.record"
+[[task]]
+name = "Stop the batch system"
+on = "workers,m2"
+serial = 1
+command = { run = "batchctl stop" }
+[[task]]
+name = "No monitoring"
+on = "m1"
+service = { unit = "monitor.service", state = "stopped" }
+[[task]]
+name = "Demote the others"
+use = "swarm.demote"
+[[task]]
+name = "Stop the services"
+use = "services.stop"
+[[task]]
+name = "Send a mail"
+on = "m1"
+command = { run = "mail {{ host.name }}" }
+"#;
+
+const OFF: &str = r#"
+[[task]]
+name = "Workers off"
+use = "power.off-workers"
+[[task]]
+name = "Managers off"
+use = "power.off-managers"
+[[task]]
+name = "Last off"
+use = "power.off-last"
+"#;
+
+/// A run by a playbook of the site's own; each run of skep has another `id`.
+fn by(inventory: &Inventory, text: &str, id: i64) -> PlaybookRun {
+    let given = BTreeSet::new();
+    let around = Around {
+        inventory,
+        given: &given,
+    };
+    let none = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let path = Path::new("shutdown.toml");
+    let text = text.as_bytes().to_vec();
+    let source = playbook::parse_for(Verb::Shutdown, text, path, &none, Some(&around));
+    let playbook = source
+        .playbook
+        .unwrap_or_else(|| panic!("{:?}", source.diagnostics));
+    PlaybookRun::new(
+        playbook,
+        serde_json::Map::new(),
+        BTreeMap::new(),
+        id.to_string(),
+    )
+}
+
+/// What was run on each host.
+fn ran(fleet: &SimFleet) -> BTreeMap<String, Vec<String>> {
+    fleet.with(|world| {
+        let hosts = world.hosts.iter();
+        let hosts = hosts.filter(|(_, host)| !host.tasks.ran.is_empty());
+        hosts
+            .map(|(name, host)| (name.clone(), host.tasks.ran.clone()))
+            .collect()
+    })
+}
+
+/// The site's swarm, with a unit that is to be stopped.
+async fn site(inventory: &Inventory) -> SimFleet {
+    let fleet = swarm(inventory).await;
+    fleet.with(|world| {
+        let units = &mut world.hosts.get_mut("m1").unwrap().tasks.units;
+        units.insert("monitor.service".to_owned(), (true, true));
+    });
+    fleet
+}
+
+fn once() -> BTreeMap<String, Vec<String>> {
+    let stop = || vec!["batchctl stop".to_owned()];
+    BTreeMap::from([
+        ("m1".to_owned(), vec!["mail m1".to_owned()]),
+        ("m2".to_owned(), stop()),
+        ("w1".to_owned(), stop()),
+        ("w2".to_owned(), stop()),
+    ])
+}
+
+#[test]
+fn an_own_playbook_takes_the_place_of_the_order() {
+    let inventory = inventory(3, 2);
+    let machine = Machine::new();
+    paused(async move {
+        let fleet = site(&inventory).await;
+        let own = ShutdownProcedure {
+            book: by(&inventory, &format!("{SITE}{OFF}"), 0),
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&fleet, &inventory, own.clone()).await;
+        assert_eq!(
+            order(&plan),
+            [
+                "m1/swarm.record",
+                "m2/Stop the batch system",
+                "w1/Stop the batch system",
+                "w2/Stop the batch system",
+                "m1/No monitoring",
+                "m2/swarm.demote",
+                "m3/swarm.demote",
+                "m1/swarm.scale-down",
+                "m1/Send a mail",
+                "m1/swarm.switch-off",
+                "w1/host.power-off",
+                "w2/host.power-off",
+                "m2/host.power-off",
+                "m3/host.power-off",
+                "m1/host.power-off",
+            ]
+        );
+        // Each phase waits for the one before.
+        let needs = |id: &str| {
+            let mut changes = plan.changes.iter();
+            let change = changes.find(|it| it.id.0 == id).unwrap();
+            change
+                .needs
+                .iter()
+                .map(|it| it.0.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(needs("m2/swarm.demote"), ["m1/No monitoring"]);
+        assert_eq!(
+            needs("w2/Stop the batch system"),
+            ["w1/Stop the batch system"]
+        );
+        assert_eq!(needs("m1/swarm.switch-off"), ["m1/Send a mail"]);
+        let shown = ui::plan::render(&plan, false, &ui::diff::hide_passwords);
+        insta::assert_snapshot!(anstream::adapter::strip_str(&shown).to_string());
+        assert!(apply(&fleet, &plan).await);
+        is_off(&fleet);
+        assert_eq!(ran(&fleet), once());
+        let again = shutdown(&fleet, &inventory, own).await;
+        assert_eq!(order(&again), Vec::<&str>::new());
+    });
+}
+
+/// Kills skep after every step in turn, before and after the step was done, and runs it again: what was
+/// run on a host is not run there once more, also from another machine.
+#[test]
+fn own_tasks_are_done_once_however_often_skep_is_killed() {
+    let inventory = inventory(3, 2);
+    paused(async move {
+        for (elsewhere, done) in [(false, false), (true, true)] {
+            let mut steps = 0;
+            loop {
+                let fleet = site(&inventory).await;
+                let machines = [Machine::new(), Machine::new()];
+                let procedure = |machine: &Machine, id: i64| ShutdownProcedure {
+                    book: by(&inventory, &format!("{SITE}{OFF}"), id),
+                    // A later run has another time.
+                    now: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(id),
+                    ..machine.shutdown()
+                };
+                let plan = shutdown(&fleet, &inventory, procedure(&machines[0], 0)).await;
+                let mut dies = Dies::after(&fleet, steps);
+                dies.done = done;
+                if apply(&dies, &plan).await {
+                    assert!(steps > 16, "it had {steps} steps");
+                    break;
+                }
+                fleet.with(World::settle);
+                let machine = &machines[usize::from(elsewhere)];
+                let plan = shutdown(&fleet, &inventory, procedure(machine, 1)).await;
+                // Nobody is left to ask where the last one had just gone, and another machine has no record.
+                if order(&plan).is_empty() {
+                    is_off(&fleet);
+                    assert_eq!(ran(&fleet), once(), "after {steps} steps");
+                    steps += 1;
+                    continue;
+                }
+                let before = ran(&fleet);
+                let told = plan.warnings.join("\n");
+                let goes_off = !order(&plan).contains(&"m1/swarm.record");
+                assert_eq!(
+                    told.contains("is not done again"),
+                    !before.is_empty() && !goes_off,
+                    "after {steps} steps: {told}"
+                );
+                assert!(apply(&fleet, &plan).await, "after {steps} steps");
+                is_off(&fleet);
+                assert_eq!(ran(&fleet), once(), "after {steps} steps");
+                steps += 1;
+            }
+        }
+    });
+}
+
+/// A task that fails stops what comes after it, and is tried again by the next run.
+#[test]
+fn where_an_own_task_fails_no_host_is_switched_off() {
+    let inventory = inventory(3, 1);
+    let machine = Machine::new();
+    paused(async move {
+        let fleet = site(&inventory).await;
+        let text = format!(
+            "{}[[task]]\nname = \"Wait for backups\"\non = \"w1\"\nwait = {{ path = \"/backup/done\" }}\n{OFF}",
+            SITE
+        );
+        let own = |id| ShutdownProcedure {
+            book: by(&inventory, &text, id),
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&fleet, &inventory, own(0)).await;
+        assert!(!apply(&fleet, &plan).await);
+        fleet.with(|world| assert!(world.hosts.values().all(|host| host.up)));
+        fleet.with(|world| {
+            let holds = &mut world.hosts.get_mut("w1").unwrap().tasks.holds;
+            holds.push("test -e /backup/done".to_owned());
+        });
+        let plan = shutdown(&fleet, &inventory, own(1)).await;
+        assert!(apply(&fleet, &plan).await);
+        is_off(&fleet);
+        assert_eq!(ran(&fleet)["m1"], ["mail m1"]);
+    });
+}
+
+/// In an emergency they are only tried, within the share of the step before them.
+#[test]
+fn own_tasks_take_no_time_from_what_comes_after_them() {
+    let inventory = inventory(3, 1);
+    let machine = Machine::new();
+    paused(async move {
+        let fleet = site(&inventory).await;
+        let hurry = ShutdownProcedure {
+            deadline: Some(100),
+            book: by(&inventory, &format!("{SITE}{OFF}"), 0),
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&fleet, &inventory, hurry).await;
+        let until = |id: &str| {
+            let mut changes = plan.changes.iter();
+            let change = changes.find(|it| it.id.0 == id).unwrap();
+            match &change.steps[0] {
+                Step::Try { until, .. } => *until,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(until("m1/swarm.record"), Some(20));
+        assert_eq!(until("w1/Stop the batch system"), Some(20));
+        assert_eq!(until("m2/swarm.demote"), Some(35));
+        assert_eq!(until("m1/swarm.scale-down"), Some(50));
+        assert_eq!(until("m1/Send a mail"), Some(50));
+        // A host of theirs is dead, and another one has a step that cannot be planned.
+        fleet.with(|world| world.hosts.get_mut("w1").unwrap().up = false);
+        let emergency = ShutdownProcedure {
+            emergency: true,
+            book: by(
+                &inventory,
+                &format!("{SITE}{OFF}").replace("monitor.service", "docker.service"),
+                0,
+            ),
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&fleet, &inventory, emergency.clone()).await;
+        let told = plan.warnings.join("\n");
+        assert!(
+            told.contains("m1: task `No monitoring`: `docker.service` is what skep"),
+            "{told}"
+        );
+        let report = run(&fleet, &plan).await;
+        assert!(report.is_done(), "{report:?}");
+        fleet.with(|world| assert!(world.hosts.values().all(|host| !host.up)));
+        assert_eq!(ran(&fleet).keys().collect::<Vec<_>>(), ["m2"]);
+        // With time to look at it, that is refused.
+        let fleet = site(&inventory).await;
+        let calm = ShutdownProcedure {
+            emergency: false,
+            to: Machine::new().path(),
+            ..emergency
+        };
+        let why = why(&shutdown(&fleet, &inventory, calm).await);
+        assert!(
+            why.contains("m1: its tasks of the playbook cannot be planned"),
+            "{why}"
+        );
+    });
+}
+
+/// Where the storage alone goes down, a site may leave the hosts on.
+#[test]
+fn without_its_power_offs_all_hosts_stay_on() {
+    let inventory = inventory(3, 2);
+    let machine = Machine::new();
+    paused(async move {
+        let fleet = site(&inventory).await;
+        let own = ShutdownProcedure {
+            book: by(&inventory, SITE, 0),
+            ..machine.shutdown()
+        };
+        assert!(!own.powers_off() && machine.shutdown().powers_off());
+        let plan = shutdown(&fleet, &inventory, own.clone()).await;
+        assert!(!plan.switches_off());
+        assert!(apply(&fleet, &plan).await);
+        fleet.with(|world| {
+            assert!(world.hosts.values().all(|host| host.up));
+            assert!(world.services["web"].tasks.is_empty());
+            assert_eq!(world.quorum_lost_by, Vec::<String>::new());
+        });
+        assert_eq!(machine.record().unwrap().phase, Phase::Recorded);
+        tells_the_truth(&on_the_last(&fleet, "m1"), 3);
+        let again = shutdown(&fleet, &inventory, own).await;
+        assert_eq!(order(&again), ["m1/swarm.record"], "what was run is noted");
     });
 }

@@ -15,8 +15,9 @@ use skep::fleet::sim::{Faults, SimFleet, SimService, World};
 use skep::fleet::{Fault, FaultKind, Fleet};
 use skep::inventory::{Availability, Inventory};
 use skep::plan::{Plan, PowerCall, PowerWay, Step};
+use skep::playbook::{self, Around, Verb};
 use skep::procedure::{
-    PowerAct, PowerProcedure, Procedure, ShutdownProcedure, StartProcedure, Wanted,
+    PlaybookRun, PowerAct, PowerProcedure, Procedure, ShutdownProcedure, StartProcedure, Wanted,
 };
 use skep::record::{self, MARK, PATH, Record, WAS_MANAGER};
 use skep::swarm::Gathered;
@@ -73,7 +74,11 @@ impl Fleet for Dies<'_> {
 }
 
 async fn gathered(fleet: &dyn Fleet, inventory: &Inventory, procedure: &Procedure) -> Gathered {
-    skep::gather::gather(fleet, &inventory.hosts, &procedure.probes(), &|_| {}).await
+    let probes = procedure.probes();
+    let mut gathered = skep::gather::gather(fleet, &inventory.hosts, &probes, &|_| {}).await;
+    let later = procedure.later_probes(inventory, &gathered, &all(inventory));
+    skep::gather::gather_later(fleet, &mut gathered, later).await;
+    gathered
 }
 
 async fn plan(fleet: &dyn Fleet, inventory: &Inventory, procedure: &Procedure) -> Plan {
@@ -105,6 +110,7 @@ fn start(record: Option<&Record>) -> StartProcedure {
         key: false,
         forget: false,
         begun: false,
+        book: PlaybookRun::shipped(Verb::Start).unwrap(),
     }
 }
 
@@ -174,6 +180,7 @@ async fn shut_down(fleet: &SimFleet, inventory: &Inventory, remove: bool) -> Rec
         here: None,
         now: "2026-11-20T10:00:00Z".parse().unwrap(),
         by: "admin@here".to_owned(),
+        book: PlaybookRun::shipped(Verb::Shutdown).unwrap(),
     };
     let plan = plan(fleet, inventory, &Procedure::Shutdown(Box::new(shutdown))).await;
     assert_eq!(plan.refusals, [], "a refused plan is never run");
@@ -548,5 +555,153 @@ fn without_a_way_a_person_is_asked() {
         assert!(!apply(&fleet, &first).await, "nobody presses it");
         fleet.with(|world| world.power("m1", true));
         assert!(rounds(&fleet, &inventory, &it).await);
+    });
+}
+
+/// The playbook that skep brings along, with tasks of the site's own before the services, between the
+/// registry and the others, and at the end.
+fn site(inventory: &Inventory, id: usize) -> PlaybookRun {
+    let task = |name: &str, on: &str, kind: &str| {
+        format!("[[task]]\nname = \"{name}\"\non = \"{on}\"\n{kind}\n\n")
+    };
+    let run = |text: &str| format!("command = {{ run = \"{text}\" }}");
+    let storage = task("Look at the storage", "managers", &run("fsck"));
+    let warm = task("Warm the caches", "w1", &run("warm"));
+    let unit = "service = { unit = \"batch.service\", state = \"running\" }";
+    let end = task("Start the batch system", "w2", unit) + &task("Mail", "m1", &run("mail"));
+    let mut text = Verb::Start.shipped().to_owned();
+    for (step, own) in [("services.start-first", storage), ("services.start", warm)] {
+        let at = text.find(&format!("use = \"{step}\"")).unwrap();
+        let at = text[..at].rfind("[[task]]").unwrap();
+        text.insert_str(at, &own);
+    }
+    text.push('\n');
+    text.push_str(&end);
+    let given = BTreeSet::new();
+    let around = Around {
+        inventory,
+        given: &given,
+    };
+    let none = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let (path, text) = (Path::new("start.toml"), text.into_bytes());
+    let source = playbook::parse_for(Verb::Start, text, path, &none, Some(&around));
+    let found = source.playbook;
+    let playbook = found.unwrap_or_else(|| panic!("{:?}", source.diagnostics));
+    PlaybookRun::new(
+        playbook,
+        serde_json::Map::new(),
+        BTreeMap::new(),
+        id.to_string(),
+    )
+}
+
+fn batch(world: &mut World, runs: bool) {
+    let units = &mut world.hosts.get_mut("w2").unwrap().tasks.units;
+    units.insert("batch.service".to_owned(), (runs, true));
+}
+
+/// What was run on each host, in the order of the hosts.
+fn ran(fleet: &SimFleet) -> Vec<String> {
+    fleet.with(|world| {
+        let hosts = world.hosts.iter();
+        let ran = hosts.flat_map(|(name, host)| {
+            let ran = host.tasks.ran.iter();
+            ran.map(move |run| format!("{name} {run}"))
+        });
+        ran.collect()
+    })
+}
+
+const RAN: [&str; 5] = ["m1 fsck", "m1 mail", "m2 fsck", "m3 fsck", "w1 warm"];
+
+#[test]
+fn own_tasks_have_their_place_in_the_second_round() {
+    let inventory = inventory(3, 2);
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let record = shut_down(&fleet, &inventory, false).await;
+        fleet.with(|world| batch(world, false));
+        let mut it = StartProcedure {
+            book: site(&inventory, 0),
+            ..start(Some(&record))
+        };
+        let first = plan(&fleet, &inventory, &procedure(&it)).await;
+        let tasks = first.tasks.iter().map(|task| task.changes.len());
+        assert_eq!(tasks.collect::<Vec<_>>(), [5, 5, 1], "{:#?}", first.tasks);
+        assert!(apply(&fleet, &first).await);
+        it.begun = true;
+        let second = plan(&fleet, &inventory, &procedure(&it)).await;
+        let told = second.tasks.iter().map(|task| {
+            let ids = task.changes.iter().map(|id| id.0.as_str());
+            ids.collect::<Vec<_>>().join(" ")
+        });
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                "m2/swarm.node m3/swarm.node",
+                "m1/Look at the storage m2/Look at the storage m3/Look at the storage",
+                "m1/services.hub",
+                "w1/Warm the caches",
+                "m1/services.a m1/services.z",
+                "w2/Start the batch system",
+                "m1/Mail",
+            ]
+        );
+        let needs = |id: &str| {
+            let mut changes = second.changes.iter();
+            let change = changes.find(|it| it.id.0 == id).unwrap();
+            change
+                .needs
+                .iter()
+                .map(|it| it.0.clone())
+                .collect::<BTreeSet<_>>()
+        };
+        assert!(needs("m2/Look at the storage").contains("m3/swarm.node"));
+        assert!(needs("m1/services.hub").contains("m2/Look at the storage"));
+        assert!(needs("w1/Warm the caches").contains("m1/services.hub"));
+        assert!(needs("m1/services.a").contains("w1/Warm the caches"));
+        assert!(needs("w2/Start the batch system").contains("m1/services.z"));
+        assert!(rounds(&fleet, &inventory, &it).await);
+        is_back(&fleet, 3, 5);
+        assert_eq!(ran(&fleet), RAN);
+        fleet
+            .with(|world| assert_eq!(world.hosts["w2"].tasks.units["batch.service"], (true, true)));
+        // After an outage there is no record: what runs every time is left out, all else is looked at.
+        fleet.with(|world| batch(world, false));
+        let later = StartProcedure {
+            book: site(&inventory, 1),
+            ..start(None)
+        };
+        assert!(rounds(&fleet, &inventory, &later).await);
+        assert_eq!(ran(&fleet), RAN);
+        fleet
+            .with(|world| assert_eq!(world.hosts["w2"].tasks.units["batch.service"], (true, true)));
+    });
+}
+
+#[test]
+fn own_tasks_are_done_once_however_often_skep_is_killed() {
+    let inventory = inventory(3, 2);
+    paused(async move {
+        for left in 0.. {
+            let fleet = swarm(&inventory).await;
+            let record = shut_down(&fleet, &inventory, false).await;
+            fleet.with(|world| batch(world, false));
+            let it = |id| StartProcedure {
+                book: site(&inventory, id),
+                ..start(Some(&record))
+            };
+            let dies = Dies {
+                fleet: &fleet,
+                left: AtomicUsize::new(left),
+            };
+            if rounds(&dies, &inventory, &it(0)).await {
+                assert!(left > 20, "it had {left} steps");
+                break;
+            }
+            assert!(rounds(&fleet, &inventory, &it(1)).await, "after {left}");
+            is_back(&fleet, 3, 5);
+            assert_eq!(ran(&fleet), RAN, "after {left} steps");
+        }
     });
 }

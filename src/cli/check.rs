@@ -6,13 +6,14 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::inventory::{self, Diagnostic, LoadError, Severity, Source};
+use crate::inventory::{self, Diagnostic, Inventory, LoadError, Severity};
+use crate::playbook::{self, Verb};
 use crate::ui::Printer;
 use crate::ui::style::{self, paint};
 use crate::ui::text::count;
 use crate::{cli, quorum};
 
-use super::Global;
+use super::{Global, book};
 
 /// The arguments of `skep check`.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +39,9 @@ pub struct CheckArgs {
 /// A finding about the inventory as programs get it.
 #[derive(Debug, Serialize)]
 struct Found<'a> {
+    /// The playbook; left out where it is about the inventory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     severity: &'static str,
     message: &'a str,
     /// The line of the place, from 1; `None` for the file as a whole.
@@ -67,19 +71,29 @@ pub fn run(args: &CheckArgs, global: &Global, printer: &Printer) -> Result<()> {
 /// A usage error when the inventory has errors; these have been shown by then.
 fn offline(args: &CheckArgs, global: &Global, printer: &Printer) -> Result<()> {
     let mut source = inventory::read(&global.inventory_path())?;
+    let books = match &source.inventory {
+        Some(inventory) => books(inventory)?,
+        None => Vec::new(),
+    };
     if args.json {
-        let found: Vec<Found<'_>> = source
+        let mut all: Vec<Found<'_>> = source
             .diagnostics
             .iter()
-            .map(|it| found(it, &source))
+            .map(|it| found(it, &source.text, None))
             .collect();
-        printer.json(&found)?;
+        for book in &books {
+            let file = book.path.display().to_string();
+            let found = |it| found(it, &book.text, Some(file.clone()));
+            all.extend(book.diagnostics.iter().map(found));
+        }
+        printer.json(&all)?;
     } else {
         cli::load::show(&source, printer);
     }
     let Some(inventory) = source.inventory.take() else {
         return Err(Error::from(LoadError::Invalid(Box::new(source))));
     };
+    usable(&books, args.json, printer)?;
     let managers = inventory.managers().count();
     let workers = inventory.members().count() - managers;
     let others = inventory.hosts.len() - managers - workers;
@@ -102,15 +116,35 @@ fn offline(args: &CheckArgs, global: &Global, printer: &Printer) -> Result<()> {
     Ok(())
 }
 
-fn found<'a>(diagnostic: &'a Diagnostic, source: &Source) -> Found<'a> {
+/// The user's own playbooks of procedures.
+fn books(inventory: &Inventory) -> Result<Vec<playbook::Source>> {
+    let verbs = Verb::PROCEDURES.into_iter();
+    let books: Result<Vec<_>> = verbs.map(|verb| book::look(verb, inventory)).collect();
+    Ok(books?.into_iter().flatten().collect())
+}
+
+/// Shows what is to be said of them, unless it was printed as JSON; fails where one cannot be used.
+fn usable(books: &[playbook::Source], quiet: bool, printer: &Printer) -> Result<()> {
+    let mut last = Ok(());
+    for book in books {
+        let used = if quiet {
+            book::usable(book)
+        } else {
+            book::show(book, printer)
+        };
+        last = last.and(used);
+    }
+    last
+}
+
+fn found<'a>(diagnostic: &'a Diagnostic, text: &str, file: Option<String>) -> Found<'a> {
     let primary = diagnostic.labels.iter().find(|label| label.primary);
     let before = primary.map(|label| {
-        let end = source
-            .text
-            .floor_char_boundary(label.span.start.min(source.text.len()));
-        &source.text[..end]
+        let end = text.floor_char_boundary(label.span.start.min(text.len()));
+        &text[..end]
     });
     Found {
+        file,
         severity: match diagnostic.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fleet::live::Secrets;
 use crate::inventory::Inventory;
 use crate::inventory::nearest::nearest;
-use crate::playbook::{self, Around, Kind, Playbook, SHIPPED, command_line_vars};
+use crate::playbook::{self, Around, Kind, Playbook, SHIPPED, Verb, command_line_vars};
 use crate::procedure::{PlaybookRun, Procedure};
 use crate::resource::task::SecretValues;
 use crate::secret;
@@ -117,7 +117,7 @@ fn open(name: &str, args: &RunArgs, inventory: &Inventory, printer: &Printer) ->
 }
 
 /// Where the user's own playbooks are: beside the inventory.
-fn folder(inventory: &Path) -> PathBuf {
+pub(super) fn folder(inventory: &Path) -> PathBuf {
     let parent = inventory.parent().unwrap_or(Path::new(""));
     parent.join("playbooks")
 }
@@ -130,6 +130,13 @@ fn find(name: &str, folder: &Path) -> Result<(PathBuf, Vec<u8>)> {
     } else {
         folder.join(format!("{name}.toml"))
     };
+    if let (Some(verb), false) = (Verb::of(name), is_file) {
+        let wrong = Error::usage(format!("`{name}` is the playbook of `skep {name}`"));
+        return Err(wrong.hint(format!(
+            "`skep {name}` goes by it, `skep {} --playbook` prints it.",
+            verb.name()
+        )));
+    }
     match std::fs::read(&path) {
         Ok(bytes) => return Ok((path, bytes)),
         Err(error) if is_file || error.kind() != std::io::ErrorKind::NotFound => {
@@ -169,7 +176,9 @@ struct Known {
 fn known(folder: &Path) -> Result<Vec<Known>> {
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     let parse = |bytes: Vec<u8>, path: &Path| {
-        let source = playbook::parse(bytes, path, &|path| std::fs::read(path), None);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let verb = Verb::of(&name).unwrap_or(Verb::Run);
+        let source = playbook::parse_for(verb, bytes, path, &|path| std::fs::read(path), None);
         source.playbook.map(|playbook| playbook.description)
     };
     for (name, text) in SHIPPED {
@@ -231,7 +240,10 @@ fn list(folder: &Path, json: bool, printer: &Printer) -> Result<()> {
 }
 
 /// The secrets that the playbook's files take, for the planner and for those who write the files.
-async fn secrets(playbook: &Playbook, printer: &Printer) -> Result<(SecretValues, Secrets)> {
+pub(super) async fn secrets(
+    playbook: &Playbook,
+    printer: &Printer,
+) -> Result<(SecretValues, Secrets)> {
     let mut values = SecretValues::new();
     let mut kept = Secrets::default();
     let contents = playbook.tasks.iter().filter_map(|task| match &task.kind {

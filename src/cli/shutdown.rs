@@ -7,11 +7,13 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::procedure::{Procedure, ShutdownProcedure};
+use crate::playbook::Verb;
+use crate::procedure::{PlaybookRun, Procedure, ShutdownProcedure};
 use crate::record::{self, FILE};
 use crate::state::{Owner, State};
 use crate::ui::Printer;
 
+use super::book;
 use super::cluster::Cluster;
 use super::load::load;
 use super::reset::confirm_name;
@@ -27,7 +29,8 @@ const SHORTEST: u32 = 30;
 /// The arguments of `skep shutdown`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Records nodes and services, here and on the last manager; demotes the other managers one at a time;
+It goes by your own `playbooks/shutdown.toml` beside the inventory, else by skep's, which does this:
+records nodes and services, here and on the last manager; demotes the other managers one at a time;
 scales services to zero and waits for their tasks; unmounts folders of servers; switches off the
 workers, then the managers, the one with the record last. Each host proves by its silence that it is
 off. Hosts without a role in the swarm stay on. Run it again to go on, also from elsewhere.
@@ -44,6 +47,10 @@ pub struct ShutdownArgs {
     /// The cluster's name, to go ahead without being asked for it
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
+
+    /// Print the playbook that it goes by: your own `playbooks/shutdown.toml`, else skep's
+    #[arg(long, conflicts_with_all = ["confirm", "dry_run", "yes"])]
+    pub playbook: bool,
 
     /// Show all that would be done, and do nothing
     #[arg(long, conflicts_with_all = ["confirm", "yes"])]
@@ -105,6 +112,9 @@ fn seconds(text: &str) -> Result<u32, String> {
 ///
 /// Another name, a refusal, a step that failed, a host that is not silent.
 pub fn run(args: &ShutdownArgs, global: &Global, printer: &Printer) -> Result<()> {
+    if args.playbook {
+        return book::print(Verb::Shutdown, &global.inventory_path(), printer);
+    }
     block_on(async {
         let mut inventory = load(global, printer)?;
         if args.skip_unreachable {
@@ -117,23 +127,30 @@ pub fn run(args: &ShutdownArgs, global: &Global, printer: &Printer) -> Result<()
                 host.ssh.connect_timeout = if own == 0 { HURRY } else { own.min(HURRY) };
             }
         }
-        let procedure = procedure(args, &inventory.cluster, printer)?;
-        let to = procedure.to.clone();
+        let playbook = book::open(Verb::Shutdown, &inventory, hurry, printer)?;
         let cluster = Cluster::open_with(inventory, None, printer).await?;
         cluster.is_made().await?;
+        let book = book::ready(playbook, &cluster, printer).await?;
+        let procedure = procedure(args, &cluster.inventory.cluster, book, printer)?;
+        let (to, off) = (procedure.to.clone(), procedure.powers_off());
         let procedure = Procedure::Shutdown(Box::new(procedure));
         let mut work = Work::begin(cluster, procedure, "shutdown", &args.work, printer)?;
         work.typed.clone_from(&args.confirm);
         work.dry_run = args.dry_run;
         let ended = work.run().await;
         if ended.is_ok() && !args.dry_run && !args.work.json {
-            goodbye(&to, printer);
+            goodbye(&to, off, printer);
         }
         ended
     })
 }
 
-fn procedure(args: &ShutdownArgs, cluster: &str, printer: &Printer) -> Result<ShutdownProcedure> {
+fn procedure(
+    args: &ShutdownArgs,
+    cluster: &str,
+    book: PlaybookRun,
+    printer: &Printer,
+) -> Result<ShutdownProcedure> {
     let to = match &args.record {
         Some(path) => path.clone(),
         None => State::of(cluster)?.directory().join(FILE),
@@ -168,6 +185,7 @@ fn procedure(args: &ShutdownArgs, cluster: &str, printer: &Printer) -> Result<Sh
         here: here.filter(|id| !id.is_empty()),
         now: Timestamp::now(),
         by: Owner::this("shutdown").name(),
+        book,
     })
 }
 
@@ -178,18 +196,22 @@ fn unreadable(record: &std::path::Path, error: std::io::Error) -> Error {
 }
 
 /// Says once more what is needed for the way back.
-fn goodbye(record: &std::path::Path, printer: &Printer) {
+fn goodbye(record: &std::path::Path, off: bool, printer: &Printer) {
     let Ok(Some(found)) = record::load(record) else {
         return;
     };
     let head = &found.head;
+    let end = if off {
+        format!("all is off; `{}` goes on first.", head.last)
+    } else {
+        "all services are stopped, and the hosts are on; `skep start` brings them back.".to_owned()
+    };
     printer.say(format!(
-        "all is off; `{}` goes on first. The record is `{}`, and on `{}`.",
-        head.last,
+        "{end} The record is `{}`, and on `{}`.",
         record.display(),
         head.last
     ));
-    if let Some(end) = head.back_before {
+    if let Some(end) = head.back_before.filter(|_| off) {
         let end = end.strftime("%Y-%m-%d %H:%M UTC");
         printer.say(format!("be back before {end}"));
     }
@@ -202,8 +224,13 @@ fn goodbye(record: &std::path::Path, printer: &Printer) {
 /// A refusal where it is another one, or where there is nobody to ask.
 pub(super) fn confirm(plan: &Plan, typed: Option<&str>) -> Result<()> {
     let cluster = &plan.cluster;
-    let question = format!("Switch all of `{cluster}` off?");
-    let help = "Every service ends, every host goes off. To go on, type the cluster's name";
+    let (question, help) = if plan.switches_off() {
+        let help = "Every service ends, every host goes off. To go on, type the cluster's name";
+        (format!("Switch all of `{cluster}` off?"), help)
+    } else {
+        let help = "Every service ends; the hosts stay on. To go on, type the cluster's name";
+        (format!("Stop all services of `{cluster}`?"), help)
+    };
     confirm_name(cluster, typed, &question, help)
 }
 

@@ -12,6 +12,7 @@ use crate::facts::Probe;
 use crate::fleet::live::RemoteLock;
 use crate::gather::gather;
 use crate::inventory::SecretRef;
+use crate::playbook::Verb;
 use crate::procedure::start::newest_mark;
 use crate::procedure::{Procedure, StartProcedure, Wanted};
 use crate::record::{self, MARK, Record};
@@ -20,7 +21,9 @@ use crate::state::State;
 use crate::swarm::Gathered;
 use crate::ui::{Printer, prompt};
 
+use super::book;
 use super::cluster::Cluster;
+use super::load::load as load_inventory;
 use super::power::{keep_passwords, time};
 use super::status;
 use super::work::{Next, Work, WorkArgs};
@@ -37,6 +40,8 @@ First the hosts: switched on where there is a way (`power` in the inventory), el
 to press, and waited for; the one that was switched off last comes first. Then what `skep shutdown`
 recorded: managers one at a time, labels, availability, and the services, a registry before those whose
 images come from it. After an outage there is no record, and only the hosts are brought back.
+
+It goes by your own `playbooks/start.toml` beside the inventory, else by skep's.
 
 What was recorded is carried out once. Run it again to go on after a failure.
 
@@ -65,6 +70,10 @@ pub struct StartArgs {
     #[arg(long)]
     pub forget: bool,
 
+    /// Print the playbook that it goes by: your own `playbooks/start.toml`, else skep's
+    #[arg(long, conflicts_with_all = ["forget", "yes"])]
+    pub playbook: bool,
+
     /// What all verbs that change something take.
     #[command(flatten)]
     pub work: WorkArgs,
@@ -76,8 +85,13 @@ pub struct StartArgs {
 ///
 /// A usage error, a refusal, a host or service that did not come back.
 pub fn run(args: &StartArgs, global: &Global, printer: &Printer) -> Result<()> {
+    if args.playbook {
+        return book::print(Verb::Start, &global.inventory_path(), printer);
+    }
     block_on(async {
-        let mut cluster = Cluster::open(global, None, printer).await?;
+        let inventory = load_inventory(global, printer)?;
+        let playbook = book::open(Verb::Start, &inventory, false, printer)?;
+        let mut cluster = Cluster::open_with(inventory, None, printer).await?;
         let mut without = BTreeSet::new();
         for name in &args.without {
             let hosts = cluster.inventory.select(name)?;
@@ -106,6 +120,7 @@ pub fn run(args: &StartArgs, global: &Global, printer: &Printer) -> Result<()> {
             }
             cluster.live.keep_unlock_key(found.secret);
         }
+        let book = book::ready(playbook, &cluster, printer).await?;
         let mut start = StartProcedure {
             wanted: None,
             file,
@@ -114,6 +129,7 @@ pub fn run(args: &StartArgs, global: &Global, printer: &Printer) -> Result<()> {
             key: args.unlock_key_file.is_some(),
             forget: args.forget,
             begun: false,
+            book,
         };
         if let Some(record) = record {
             adopt(&mut start, record, &cluster)?;

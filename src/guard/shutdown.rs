@@ -1,7 +1,8 @@
-//! The guard of a shutdown: nothing is switched off before it is recorded, and the host with the
-//! record goes last.
+//! The guard of a shutdown: nothing is switched off before it is recorded, the managers are demoted and
+//! the services stopped, and the host with the record goes last.
 
-use crate::plan::{Change, ChangeId, Plan, Refusal, ShutdownStep, Step};
+use crate::inventory::Role;
+use crate::plan::{Change, ChangeId, DockerCall, Plan, Refusal, ShutdownStep, Step};
 use crate::record::{MARK, Mark, Phase};
 use crate::swarm::{Gathered, Swarm};
 
@@ -37,6 +38,15 @@ pub(super) fn check(plan: &Plan, gathered: &Gathered, seen: &Swarm) -> Vec<Refus
             let why = format!("it is switched off, and `{}` comes after that", later.id);
             refuse(Some(&off.host), why);
         }
+        if let Some(later) = plan.changes.iter().find(|change| {
+            change.host != off.host && prepares(change) && !before.contains(&change.id)
+        }) {
+            let why = format!(
+                "it is switched off, and `{}` does not come before that",
+                later.id
+            );
+            refuse(Some(&off.host), why);
+        }
         let others = ids.iter().filter(|id| ***id != off.id);
         if last.as_ref() == Some(&off.host) && !others.clone().all(|id| before.contains(*id)) {
             let why = "it has the record, and is switched off before others";
@@ -54,6 +64,16 @@ fn switches_off(change: &Change) -> bool {
 fn records(change: &Change) -> bool {
     let record = |step: &Step| matches!(step, Step::Shutdown(ShutdownStep::Record { .. }));
     change.acts().any(record)
+}
+
+/// Whether a change makes the swarm ready for hosts to go.
+fn prepares(change: &Change) -> bool {
+    let prepares = |step: &Step| match step {
+        Step::Shutdown(ShutdownStep::Halt { .. }) => true,
+        Step::Docker(DockerCall::NodeUpdate { role, .. }) => *role == Some(Role::Worker),
+        _ => false,
+    };
+    change.acts().any(prepares)
 }
 
 /// The host that says of itself that it is the last, while hosts are switched off.

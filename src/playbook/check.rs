@@ -1,6 +1,7 @@
 //! From the raw playbook to the checked model: all errors at once.
 
 mod kinds;
+mod order;
 pub(super) mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use crate::inventory::{Inventory, SecretRef, Selector};
 use crate::template::{Place, Text, Vars, undefined};
 
 use super::rendered::{FACTS, HOST, RESERVED};
-use super::{Playbook, ReadFile, Task, raw};
+use super::{Playbook, ReadFile, Task, Verb, raw};
 
 /// What a playbook is run on.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,7 @@ pub(super) fn check(
     text: &str,
     path: &Path,
     read: &ReadFile<'_>,
-    around: Option<&Around<'_>>,
+    (verb, around): (Verb, Option<&Around<'_>>),
     out: &mut Vec<Diagnostic>,
 ) -> Playbook {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -66,6 +67,7 @@ pub(super) fn check(
         out,
     };
     let tasks = checker.tasks(raw);
+    checker.order(verb, raw);
     let used = checker.used;
     for (name, item) in raw.secrets.get().into_iter().flatten() {
         if !used.contains(name) {

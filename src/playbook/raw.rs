@@ -5,7 +5,7 @@ use crate::inventory::SecretRef;
 use crate::inventory::read::{At, Map, record};
 use crate::inventory::values::{Json, OneOrMany, words};
 
-use super::{Presence, UnitState};
+use super::{Action, Presence, UnitState};
 
 record! {
     /// A playbook of skep: tasks for hosts, in the order of the file.
@@ -40,6 +40,8 @@ record! {
         /// How many hosts may do it at once, as a number or a percentage such as `"25%"`. Default
         /// all of them.
         "serial" => serial: Serial,
+        /// A step of `skep shutdown` or `skep start`, in a playbook of that name. It knows its hosts.
+        "use" => action: Action,
         /// Packages of the distribution.
         "package" => package: Package,
         /// A file whose content is taken as it is.

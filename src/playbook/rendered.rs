@@ -184,6 +184,7 @@ impl Kind {
                 Until::Path(path) => texts.push((path, Is::Path)),
                 Until::Command(command) => texts.push((command, Is::Any)),
             },
+            Self::Use(_) => {}
             Self::Reboot(it) => texts.extend(it.if_exists.as_mut().map(|it| (it, Is::Path))),
         }
         texts

@@ -1,6 +1,7 @@
 //! The tasks of a playbook: on each host one after the other, between hosts as the playbook says.
 
 mod order;
+mod own;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use crate::facts::{HostFacts, Probes};
 use crate::inventory::{Host, Inventory};
 use crate::known::Known;
 use crate::plan::{Change, ChangeId, Outlook, Plan, Refusal};
-use crate::playbook::{Context, Kind, Playbook, Task, all_hosts};
+use crate::playbook::{Context, Kind, Playbook, Task, Verb, all_hosts};
 use crate::resource::task::{self, Scene, SecretValues};
 use crate::resource::{Draft, Verdict};
 use crate::swarm::Gathered;
@@ -18,6 +19,8 @@ use crate::template::Vars;
 use super::reboot;
 use super::rolling::Roll;
 use order::Graph;
+
+pub(super) use own::Own;
 
 /// A playbook that is carried out.
 #[derive(Debug, Clone)]
@@ -55,6 +58,13 @@ impl PlaybookRun {
             id,
             done: BTreeSet::new(),
         }
+    }
+
+    /// The playbook of a procedure that skep brings along; `None` for `skep run`.
+    pub fn shipped(verb: Verb) -> Option<Self> {
+        let playbook = Playbook::shipped(verb)?;
+        let (given, secrets) = (Vars::new(), SecretValues::new());
+        Some(Self::new(playbook, given, secrets, verb.name().to_owned()))
     }
 
     /// Whether it may reboot hosts.

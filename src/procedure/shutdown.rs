@@ -1,6 +1,9 @@
 //! Everything is switched off in the right order: recorded, the other managers demoted, services
 //! scaled to zero, mounts of servers let go, workers off, managers off, the last one at the very end.
 //!
+//! That order is the one of its playbook, `playbooks/shutdown.toml`, in which the user may have tasks of
+//! his own; which orders there may be is checked where it is read.
+//!
 //! What was done is told by the swarm itself, so that a run which was cut off is gone on with by the
 //! next, from any machine: a demoted node and a halted service bear their marks, and the last manager
 //! tells by its [`Mark`](crate::record::Mark) whether hosts are being switched off.
@@ -13,11 +16,14 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::facts::Probe;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Role};
 use crate::plan::{Outlook, Plan, Refusal};
+use crate::playbook::Kind;
 use crate::record::{MARK, Mark};
 use crate::swarm::{Gathered, Swarm};
 
+use super::PlaybookRun;
+use super::playbook::Own;
 use changes::Draft;
 use picture::{Host, Picture};
 
@@ -47,12 +53,20 @@ pub struct ShutdownProcedure {
     pub now: Timestamp,
     /// Who does it, as `user@machine`.
     pub by: String,
+    /// The playbook: its order, and what the user's own tasks are.
+    pub book: PlaybookRun,
 }
 
 impl ShutdownProcedure {
     /// Whether what fails or is late stops nothing else.
     pub fn tries(&self) -> bool {
         self.emergency || self.deadline.is_some()
+    }
+
+    /// Whether its playbook switches the hosts off; else it ends when all services are stopped.
+    pub fn powers_off(&self) -> bool {
+        let mut tasks = self.book.playbook.tasks.iter();
+        tasks.any(|task| matches!(task.kind, Kind::Use(action) if action.powers_off()))
     }
 }
 
@@ -136,6 +150,7 @@ fn draft(
     if let Some(refusal) = no_quorum(seen, shutdown, &picture) {
         plan.refusals.push(refusal);
     }
+    let mut own = own_tasks(plan, inventory, gathered, shutdown, &picture);
     let Some(last) = choose(plan, &picture, seen, shutdown) else {
         return;
     };
@@ -156,7 +171,52 @@ fn draft(
             _ => None,
         },
     };
-    draft.all(plan);
+    draft.all(plan, &mut own);
+}
+
+/// The user's own tasks. What cannot be planned of them is refused, and left out in an emergency.
+fn own_tasks(
+    plan: &mut Plan,
+    inventory: &Inventory,
+    gathered: &Gathered,
+    shutdown: &ShutdownProcedure,
+    picture: &Picture<'_>,
+) -> Own {
+    // All of them come before the first host is switched off.
+    if picture.goes_off() {
+        return Own::default();
+    }
+    let former = picture.mark.as_ref().map(|mark| mark.head.made);
+    let made = former.unwrap_or(shutdown.now);
+    let own = shutdown.book.own(inventory, gathered, Some(made));
+    for (task, host) in &own.noted {
+        plan.warnings.push(format!(
+            "`{task}` was done on {host} by the shutdown of {made} that was cut off, and is not done again"
+        ));
+    }
+    for trouble in &own.troubles {
+        let host = inventory.host(&trouble.host);
+        let member = host.is_some_and(|host| host.role != Role::None);
+        let optional = host.is_some_and(|host| host.optional);
+        // Of a silent node it is told already.
+        if trouble.silent && member {
+            continue;
+        }
+        let (name, why) = (&trouble.host, &trouble.why);
+        if shutdown.tries() || (trouble.silent && optional) {
+            plan.warnings.push(format!(
+                "{name}: {why}; the playbook's tasks there are left out"
+            ));
+            continue;
+        }
+        let hint = "See to it, or take the host out of the task; in an emergency: `--emergency`.";
+        plan.refusals.push(Refusal {
+            host: Some(name.clone()),
+            why: format!("its tasks of the playbook cannot be planned: {why}"),
+            hint: trouble.hint.clone().unwrap_or_else(|| hint.to_owned()),
+        });
+    }
+    own
 }
 
 /// Why nothing is done where no manager has quorum. In an emergency, and where only the rest is to be

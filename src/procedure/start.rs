@@ -5,6 +5,9 @@
 //! back: managers, labels, services. What it changed is marked where it was changed, and a record that
 //! was carried out is marked as used, so that nothing is done twice and no later change is undone.
 //!
+//! The order is the one of its playbook, `playbooks/start.toml`: none of its steps may be left out or
+//! moved, and the user may have tasks of his own between those of the second round.
+//!
 //! No swarm is ever made here.
 
 mod nodes;
@@ -19,9 +22,13 @@ use jiff::Timestamp;
 use crate::facts::{HostFacts, Probe};
 use crate::inventory::Inventory;
 use crate::known::Known;
-use crate::plan::{Change, ChangeId, Outlook, Plan, Refusal, Risk, StartStep, Step};
+use crate::plan::{Change, ChangeId, Outlook, Plan, PlannedTask, Refusal, Risk, StartStep, Step};
+use crate::playbook::{Action, Kind};
 use crate::record::{self, MARK, Mark};
 use crate::swarm::{Gathered, Swarm, Up};
+
+use super::PlaybookRun;
+use super::playbook::Own;
 
 pub use wanted::{Wanted, WantedService};
 
@@ -51,6 +58,8 @@ pub struct StartProcedure {
     pub forget: bool,
     /// Whether a plan of this very run was carried out.
     pub begun: bool,
+    /// The playbook: its order, and what the user's own tasks are.
+    pub book: PlaybookRun,
 }
 
 /// The marks, and what is to run.
@@ -104,6 +113,7 @@ pub(super) fn plan(inventory: &Inventory, gathered: &Gathered, start: &StartProc
         }
         wake::plan(plan, inventory, gathered, seen, start);
         if plan.goes_on() {
+            first_tasks(plan, start);
             tell_what_comes(plan, inventory, start.open(gathered));
             return;
         }
@@ -122,6 +132,25 @@ pub(super) fn plan(inventory: &Inventory, gathered: &Gathered, start: &StartProc
             }
         }
     })
+}
+
+/// Which changes come of which tasks in the first round. Each host has an order of its own there, so
+/// that one that boots slowly holds up nobody.
+fn first_tasks(plan: &mut Plan, start: &StartProcedure) {
+    for task in &start.book.playbook.tasks {
+        let resource = match task.kind {
+            Kind::Use(Action::PowerOn) => super::power::RESOURCE,
+            Kind::Use(Action::Engines) => wake::ENGINE,
+            Kind::Use(Action::Quorum) => wake::QUORUM,
+            _ => continue,
+        };
+        let changes = plan.changes.iter().filter(|it| it.resource == resource);
+        let changes = changes.map(|change| change.id.clone()).collect();
+        plan.tasks.push(PlannedTask {
+            name: task.name.clone(),
+            changes,
+        });
+    }
 }
 
 /// What a second round will be about, as far as that is known.
@@ -222,23 +251,85 @@ fn bring_up(
         });
         return;
     }
-    let ready = nodes::ready(plan, inventory, up, start);
-    let nodes = nodes::roles(plan, inventory, gathered, up, open, &ready);
-    services(plan, inventory, gathered, up, open, &nodes);
+    let mut own = own_tasks(plan, inventory, gathered, up, start);
+    let mut before = BTreeSet::new();
+    for (place, task) in start.book.playbook.tasks.iter().enumerate() {
+        let begin = plan.changes.len();
+        match task.kind {
+            Kind::Use(Action::Promote) => {
+                let ready = nodes::ready(plan, inventory, up, start);
+                let nodes = nodes::roles(plan, inventory, gathered, up, open, &ready);
+                for change in &mut plan.changes[begin..] {
+                    change.needs.extend(before.iter().cloned());
+                }
+                before.extend(nodes);
+            }
+            Kind::Use(Action::StartFirst) => {
+                services(plan, inventory, gathered, up, open, &mut before, true);
+            }
+            Kind::Use(Action::StartServices) => {
+                services(plan, inventory, gathered, up, open, &mut before, false);
+            }
+            // They are over.
+            Kind::Use(_) => continue,
+            _ => {
+                for batch in own.take(place) {
+                    let ids: Vec<ChangeId> = batch.iter().map(|it| it.id.clone()).collect();
+                    for mut change in batch {
+                        change.needs.extend(before.iter().cloned());
+                        plan.changes.push(change);
+                    }
+                    before.extend(ids);
+                }
+            }
+        }
+        plan.heading(&task.name, begin);
+    }
     over(plan, gathered, up, start);
     for change in &plan.changes {
         plan.hosts.insert(change.host.clone(), Outlook::Changes);
     }
 }
 
-/// Lets the services run that the shutdown stopped, those first that others need.
+/// The user's own tasks. A command that runs every time belongs to the record that is taken back.
+fn own_tasks(
+    plan: &mut Plan,
+    inventory: &Inventory,
+    gathered: &Gathered,
+    up: &Up,
+    start: &StartProcedure,
+) -> Own {
+    let made = to_forget(gathered, up, start).map(|(_, made)| made);
+    let own = start.book.own(inventory, gathered, made);
+    for trouble in &own.troubles {
+        let (name, why) = (&trouble.host, &trouble.why);
+        let optional = inventory.host(name).is_some_and(|host| host.optional);
+        if trouble.silent && (optional || start.without.contains(name)) {
+            plan.warnings.push(format!(
+                "{name}: {why}; the playbook's tasks there are left out"
+            ));
+            continue;
+        }
+        let hint = "See to it, or take the host out of the task; `--without` goes on without a host that is silent.";
+        plan.refusals.push(Refusal {
+            host: Some(name.clone()),
+            why: format!("its tasks of the playbook cannot be planned: {why}"),
+            hint: trouble.hint.clone().unwrap_or_else(|| hint.to_owned()),
+        });
+    }
+    own
+}
+
+/// Lets the services run that the shutdown stopped: those that others need, or the others. `before` is
+/// what they wait for, and what comes after them waits for them too.
 fn services(
     plan: &mut Plan,
     inventory: &Inventory,
     gathered: &Gathered,
     up: &Up,
     open: Option<&Wanted>,
-    nodes: &BTreeSet<ChangeId>,
+    before: &mut BTreeSet<ChangeId>,
+    first: bool,
 ) {
     let manager = &up.managers[0];
     let facts = gathered.get(manager).and_then(|it| it.as_ref().ok());
@@ -268,9 +359,10 @@ fn services(
             .filter(|service| missing.contains(service.name.as_str()))
             .map(|service| (service.name.clone(), service.stack.clone())),
     );
-    let mut before = nodes.clone();
+    let mut together = BTreeSet::new();
     // The order is found among all services that were recorded: what is up by now still counts.
-    for group in wanted::groups(&all, &inventory.start_first, open) {
+    let groups = wanted::groups(&all, &inventory.start_first, open);
+    for group in groups.into_iter().filter(|group| group.first == first) {
         let (create, services): (Vec<String>, Vec<String>) = group
             .services
             .iter()
@@ -296,12 +388,12 @@ fn services(
             (false, _) => format!("bring {name} up, {count} services"),
         };
         let mut change = change(manager, &format!("services.{name}"), &summary, steps);
-        change.needs.clone_from(&before);
-        if group.first {
-            before.insert(change.id.clone());
-        }
+        change.needs.clone_from(before);
+        let next = if first { &mut *before } else { &mut together };
+        next.insert(change.id.clone());
         plan.changes.push(change);
     }
+    before.append(&mut together);
 }
 
 /// The record is done with when all is done that it says.

@@ -16,6 +16,7 @@ use crate::shell;
 
 use super::Verdict;
 
+pub(crate) use act::ALWAYS;
 pub(crate) use host::MOUNT_MARK;
 
 /// Where the secrets of a playbook are while it is planned, by name.
@@ -73,6 +74,7 @@ pub fn probes(kind: &Kind) -> Probes {
         }
         Kind::Command(it) => act::test_of(it).map(Probe::Test).into_iter().collect(),
         Kind::Wait(it) => Probes::from([Probe::Test(act::wait_test(&it.until))]),
+        Kind::Use(_) => Probes::new(),
         Kind::Reboot(it) => {
             let path = it.if_exists.as_ref();
             path.map(|path| Probe::Test(exists(&path.value)))
@@ -83,7 +85,7 @@ pub fn probes(kind: &Kind) -> Probes {
 }
 
 /// What differs from what the task wants, and how to mend it. A reboot is no business of one host
-/// alone: [`wants_reboot`] tells of it.
+/// alone: [`wants_reboot`] tells of it; a step of a procedure is none of a host's at all.
 pub fn plan(kind: &Kind, scene: &Scene<'_>) -> Verdict {
     if let Some(refused) = belongs_to_skep(kind) {
         return refused;
@@ -98,7 +100,7 @@ pub fn plan(kind: &Kind, scene: &Scene<'_>) -> Verdict {
         Kind::Mount(it) => host::mount(it, scene),
         Kind::Command(it) => act::command(it, scene),
         Kind::Wait(it) => act::wait(it, scene),
-        Kind::Reboot(_) => Verdict::Same,
+        Kind::Reboot(_) | Kind::Use(_) => Verdict::Same,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::ui::follow::Format;
 use crate::ui::style::{self, paint};
 use crate::ui::{Printer, text};
 
-use super::CheckArgs;
+use super::{CheckArgs, books, usable};
 
 /// Docker's default port of VXLAN.
 const DATA_PATH_PORT: u16 = 4789;
@@ -23,6 +23,7 @@ const DATA_PATH_PORT: u16 = 4789;
 pub(super) fn run(args: &CheckArgs, global: &Global, printer: &Printer) -> Result<()> {
     block_on(async {
         let cluster = Cluster::open(global, args.on.as_deref(), printer).await?;
+        usable(&books(&cluster.inventory)?, false, printer)?;
         cluster.is_made().await?;
         let hosts = cluster
             .inventory

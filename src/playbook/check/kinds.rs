@@ -55,6 +55,12 @@ impl Checker<'_> {
         take!(
             package, file, template, directory, service, user, sysctl, mount, command, wait, reboot
         );
+        // What goes with a step of a procedure is looked at with the order.
+        match &raw.action {
+            Field::Absent => {}
+            Field::Wrong => wrong = true,
+            Field::Given(at) => kinds.push((at.span.clone(), Some(Kind::Use(at.value)))),
+        }
         match &kinds[..] {
             [] if !wrong => {
                 let error = Diagnostic::error("the task does nothing");

@@ -14,6 +14,9 @@ use crate::record::{Head, Mode, WAS_MANAGER};
 use crate::resource::automount;
 use crate::swarm::{Gathered, Up};
 
+use crate::playbook::{Action, Kind};
+use crate::procedure::playbook::Own;
+
 use super::ShutdownProcedure;
 use super::picture::Picture;
 
@@ -31,15 +34,30 @@ const EMERGENCY_OFF_SECONDS: u32 = 180;
 /// How long noting that hosts are switched off may take however late it is.
 const NOTE_SECONDS: u32 = 5;
 
-/// The ends of the shares of a deadline, in hundredths: record, demotions, tasks, mounts, workers'
-/// silence, managers', the last one's.
+/// The shares of a deadline, in hundredths, of what comes before the hosts are switched off: each ends
+/// where its width is over after those of the steps before it. The user's own tasks have none, and end
+/// with the step before them.
 const RECORD: u32 = 20;
-const DEMOTE: u32 = 35;
-const TASKS: u32 = 50;
-const MOUNTS: u32 = 55;
+const DEMOTE: u32 = 15;
+const TASKS: u32 = 15;
+const MOUNTS: u32 = 5;
+
+/// The ends of the shares of the silence: workers', managers', the last one's. They begin at `OFF`.
+const OFF: u32 = RECORD + DEMOTE + TASKS + MOUNTS;
 const WORKERS: u32 = 75;
 const MANAGERS: u32 = 90;
 const ALL: u32 = 100;
+
+/// How far the order has come.
+#[derive(Default)]
+struct Order {
+    /// The phase before.
+    before: BTreeSet<ChangeId>,
+    /// The end of its share of a deadline, in hundredths.
+    share: u32,
+    /// Whether it is noted that hosts are switched off.
+    noted: bool,
+}
 
 /// What the changes are made from.
 pub(super) struct Draft<'a> {
@@ -54,36 +72,83 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// Adds all of them to `plan`, each phase after the one before.
-    pub(super) fn all(&self, plan: &mut Plan) {
-        let mut before = BTreeSet::new();
-        if !self.picture.goes_off() {
-            let record = vec![self.record()];
-            self.phase(plan, &mut before, record);
-            if let Some(up) = self.up {
-                for change in self.demotions(plan, up) {
-                    self.phase(plan, &mut before, vec![change]);
+    /// Adds all of them to `plan` in the order of the playbook, each phase after the one before.
+    pub(super) fn all(&self, plan: &mut Plan, own: &mut Own) {
+        let mut order = Order::default();
+        let goes_off = self.picture.goes_off();
+        for (place, task) in self.shutdown.book.playbook.tasks.iter().enumerate() {
+            let begin = plan.changes.len();
+            match task.kind {
+                Kind::Use(action) if action.powers_off() => {
+                    self.switch_off(plan, &mut order, action);
                 }
-                let halt = self.halt(plan).into_iter().collect();
-                self.phase(plan, &mut before, halt);
+                // An earlier run did all that comes before the first host is off.
+                _ if goes_off => {}
+                Kind::Use(action) => self.act(plan, &mut order, action),
+                _ => {
+                    let until = self.until(order.share);
+                    for mut batch in own.take(place) {
+                        for change in &mut batch {
+                            let steps = std::mem::take(&mut change.steps).into_iter();
+                            change.steps = steps.map(|step| self.step(step, until)).collect();
+                        }
+                        self.phase(plan, &mut order.before, batch);
+                    }
+                }
             }
-            let mounts = self.mounts();
-            self.phase(plan, &mut before, mounts);
-            let note = vec![self.note()];
-            self.phase(plan, &mut before, note);
+            plan.heading(&task.name, begin);
+        }
+    }
+
+    /// A step of the procedure that leaves the hosts on.
+    fn act(&self, plan: &mut Plan, order: &mut Order, action: Action) {
+        let before = &mut order.before;
+        match action {
+            Action::Record => {
+                order.share += RECORD;
+                self.phase(plan, before, vec![self.record(order.share)]);
+            }
+            Action::Demote => {
+                order.share += DEMOTE;
+                let demotions = self.up.map(|up| self.demotions(plan, up, order.share));
+                for change in demotions.into_iter().flatten() {
+                    self.phase(plan, before, vec![change]);
+                }
+            }
+            Action::StopServices => {
+                order.share += TASKS;
+                let halt = self.up.and_then(|_| self.halt(plan, order.share));
+                self.phase(plan, before, halt.into_iter().collect());
+            }
+            Action::Unmount => {
+                order.share += MOUNTS;
+                self.phase(plan, before, self.mounts(order.share));
+            }
+            // The others are none of a shutdown's.
+            _ => {}
+        }
+    }
+
+    /// A step that switches hosts off. Before the first of them it is noted that this begins.
+    fn switch_off(&self, plan: &mut Plan, order: &mut Order, action: Action) {
+        if !self.picture.goes_off() && !order.noted {
+            order.noted = true;
+            self.phase(plan, &mut order.before, vec![self.note()]);
         }
         let last = |host: &&inventory::Host| host.name == self.last;
         let managed = |host: &&inventory::Host| self.picture.managed(host);
-        let on = || self.picture.on();
-        let workers = on().filter(|host| !last(host) && !managed(host));
-        let workers = workers.map(|host| self.off(host, MOUNTS, WORKERS));
-        self.phase(plan, &mut before, workers.collect());
-        let managers = on().filter(|host| !last(host) && managed(host));
-        let managers = managers.map(|host| self.off(host, WORKERS, MANAGERS));
-        self.phase(plan, &mut before, managers.collect());
-        let last = on().filter(last);
-        let last = last.map(|host| self.off(host, MANAGERS, ALL));
-        self.phase(plan, &mut before, last.collect());
+        let (begin, end) = match action {
+            Action::WorkersOff => (OFF, WORKERS),
+            Action::ManagersOff => (WORKERS, MANAGERS),
+            _ => (MANAGERS, ALL),
+        };
+        let hosts = self.picture.on().filter(|host| match action {
+            Action::WorkersOff => !last(host) && !managed(host),
+            Action::ManagersOff => !last(host) && managed(host),
+            _ => last(host),
+        });
+        let changes = hosts.map(|host| self.off(host, begin, end)).collect();
+        self.phase(plan, &mut order.before, changes);
     }
 
     /// Puts `changes`, which may go on at the same time, behind all of the phase before.
@@ -128,7 +193,7 @@ impl Draft<'_> {
         }
     }
 
-    fn record(&self) -> Change {
+    fn record(&self, share: u32) -> Change {
         let step = Step::Shutdown(ShutdownStep::Record {
             head: Box::new(self.head.clone()),
             to: self.shutdown.to.clone(),
@@ -136,10 +201,10 @@ impl Draft<'_> {
         });
         // Whoever was slow to confirm has a record all the same.
         let least = self.until(RECORD / 2).unwrap_or_default();
-        let mut steps = vec![self.never_late(step, self.until(RECORD), least)];
+        let mut steps = vec![self.never_late(step, self.until(share), least)];
         if let (Some(to), true) = (&self.shutdown.unlock_key, self.up.is_some()) {
             let step = Step::Shutdown(ShutdownStep::SaveUnlockKey { to: to.clone() });
-            steps.push(self.never_late(step, self.until(RECORD), least));
+            steps.push(self.never_late(step, self.until(share), least));
         }
         let count = self.head.nodes.len();
         let summary = format!("record {count} nodes and all services, here and on this manager");
@@ -149,7 +214,7 @@ impl Draft<'_> {
     }
 
     /// The demotions, those that do not answer first: each of them makes the majority smaller.
-    fn demotions(&self, plan: &mut Plan, up: &Up) -> Vec<Change> {
+    fn demotions(&self, plan: &mut Plan, up: &Up, share: u32) -> Vec<Change> {
         let last = up.node_of(self.last).map(|node| node.id.clone());
         let mut managers: Vec<&Node> = up
             .nodes
@@ -179,12 +244,18 @@ impl Draft<'_> {
             let others = up.managers.iter().filter(|name| !gone.contains(*name));
             let mut others: Vec<String> = others.cloned().collect();
             others.sort_by_key(|name| name != self.last);
-            changes.push(self.demote(node, host, &others));
+            changes.push(self.demote(node, host, &others, share));
         }
         changes
     }
 
-    fn demote(&self, node: &Node, host: Option<&inventory::Host>, managers: &[String]) -> Change {
+    fn demote(
+        &self,
+        node: &Node,
+        host: Option<&inventory::Host>,
+        managers: &[String],
+        share: u32,
+    ) -> Change {
         let managers = managers.to_vec();
         let mut steps = vec![
             Step::Docker(DockerCall::NodeUpdate {
@@ -208,7 +279,7 @@ impl Draft<'_> {
             steps.push(wait_member(Role::Worker, &managers));
         }
         let steps = steps.into_iter();
-        let steps = steps.map(|step| self.step(step, self.until(DEMOTE)));
+        let steps = steps.map(|step| self.step(step, self.until(share)));
         let mut made = match host {
             Some(host) => change(
                 &host.name,
@@ -245,7 +316,7 @@ impl Draft<'_> {
     }
 
     /// What takes the services out of service; `None` where nothing of them runs.
-    fn halt(&self, plan: &mut Plan) -> Option<Change> {
+    fn halt(&self, plan: &mut Plan, share: u32) -> Option<Change> {
         let facts = self.gathered.get(self.last)?.as_ref().ok()?;
         let services = match &facts.services {
             Known::Value(services) => services,
@@ -286,7 +357,7 @@ impl Draft<'_> {
             remove,
             deadline: TASKS_SECONDS,
         });
-        let step = self.step(step, self.until(TASKS));
+        let step = self.step(step, self.until(share));
         let how = if remove { "remove" } else { "scale to zero" };
         let count = names.len();
         let (resource, summary) = match (count, remove) {
@@ -312,7 +383,7 @@ impl Draft<'_> {
         Some(made)
     }
 
-    fn mounts(&self) -> Vec<Change> {
+    fn mounts(&self, share: u32) -> Vec<Change> {
         let hosts = self.picture.on().filter(|host| !host.mounts.is_empty());
         let changes = hosts.map(|host| {
             let facts = self.gathered.get(&host.name);
@@ -328,7 +399,7 @@ impl Draft<'_> {
                     target: mount.target.clone(),
                     automount: automount(mount),
                 });
-                self.step(step, self.until(MOUNTS))
+                self.step(step, self.until(share))
             });
             let targets = host.mounts.iter().map(|mount| mount.target.as_str());
             let targets: Vec<&str> = targets.collect();
@@ -343,7 +414,7 @@ impl Draft<'_> {
             head: Box::new(self.head.clone()),
             to: self.shutdown.to.clone(),
         });
-        let step = self.never_late(step, self.until(MOUNTS), NOTE_SECONDS);
+        let step = self.never_late(step, self.until(OFF), NOTE_SECONDS);
         let summary = "note that hosts are switched off from now on".to_owned();
         let mut made = change(self.last, "swarm.switch-off", summary, vec![step]);
         made.risk = Risk::Safe;

@@ -17,6 +17,10 @@ use super::{StartProcedure, change, newest_mark};
 /// How long an engine may take to answer, in seconds: it waits for the network and its storage.
 const ENGINE_SECONDS: u32 = 300;
 
+/// The changes that bring an engine up, and that wait for the quorum.
+pub(super) const ENGINE: &str = "start.engine";
+pub(super) const QUORUM: &str = "start.quorum";
+
 /// What is known of a host before anything is done.
 enum State<'a> {
     /// It gives no answer.
@@ -148,7 +152,7 @@ pub(super) fn plan(
         if steps.is_empty() {
             continue;
         }
-        let mut change = change(&host.name, "start.engine", "bring its engine up", steps);
+        let mut change = change(&host.name, ENGINE, "bring its engine up", steps);
         change.needs.extend(on.get(&host.name).cloned());
         works.insert(host.name.clone(), change.id.clone());
         plan.changes.push(change);
@@ -158,12 +162,7 @@ pub(super) fn plan(
         let Some(step) = quorum(&wake, host) else {
             continue;
         };
-        let mut change = change(
-            &host.name,
-            "start.quorum",
-            "wait for the quorum",
-            vec![step],
-        );
+        let mut change = change(&host.name, QUORUM, "wait for the quorum", vec![step]);
         change.needs.extend(works.get(&host.name).cloned());
         plan.changes.push(change);
     }
