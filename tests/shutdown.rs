@@ -1044,10 +1044,8 @@ fn where_an_own_task_fails_no_host_is_switched_off() {
     let machine = Machine::new();
     paused(async move {
         let fleet = site(&inventory).await;
-        let text = format!(
-            "{}[[task]]\nname = \"Wait for backups\"\non = \"w1\"\nwait = {{ path = \"/backup/done\" }}\n{OFF}",
-            SITE
-        );
+        let wait = "[[task]]\nname = \"Wait for backups\"\non = \"w1\"\nwait = { path = \"/backup/done\" }\n";
+        let text = format!("{SITE}{wait}{OFF}");
         let own = |id| ShutdownProcedure {
             book: by(&inventory, &text, id),
             ..machine.shutdown()
