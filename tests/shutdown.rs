@@ -346,6 +346,13 @@ fn the_last_manager_may_be_named_and_certificates_that_end_soon_are_told_of() {
         assert!(apply(&fleet, &plan).await);
         is_off(&fleet);
         tells_the_truth(&on_the_last(&fleet, "m3"), 3);
+        // Whoever was killed after the last step, and says the same again, has nothing left to do.
+        let again = ShutdownProcedure {
+            last: Some("m3".to_owned()),
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&fleet, &inventory, again).await;
+        assert_eq!((plan.refusals, plan.changes), (vec![], vec![]));
         let fleet = swarm(&inventory).await;
         for wrong in ["w1", "m9"] {
             let named = ShutdownProcedure {

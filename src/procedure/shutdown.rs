@@ -241,6 +241,10 @@ fn choose(
     shutdown: &ShutdownProcedure,
 ) -> Option<String> {
     let on: Vec<&str> = picture.on().map(|host| host.name.as_str()).collect();
+    // Whoever goes on with one whose last step was done has nothing to choose from.
+    if on.is_empty() && picture.goes_off() {
+        return None;
+    }
     let managers: Vec<&str> = match seen {
         Swarm::Up(up) => up.managers.iter().map(String::as_str).collect(),
         _ => Vec::new(),
