@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::error::{Error, Result};
 use crate::plan::Plan;
@@ -25,6 +26,9 @@ const HURRY: u32 = 5;
 
 /// The shortest deadline in which anything can be switched off, in seconds.
 const SHORTEST: u32 = 30;
+
+/// What every unlock key of a swarm begins with.
+const UNLOCK_KEY: &str = "SWMKEY-1-";
 
 /// The arguments of `skep shutdown`.
 #[derive(Debug, Clone, Args)]
@@ -168,9 +172,8 @@ fn procedure(
         }
         former => former.map_err(|error| unreadable(&to, error))?,
     };
-    if let Some(key) = args.save_unlock_key.as_ref().filter(|path| path.exists()) {
-        let error = Error::usage(format!("`{}` is there already", key.display()));
-        return Err(error.hint("`--save-unlock-key` writes a new file, and never over another."));
+    if let Some(key) = &args.save_unlock_key {
+        is_free(key, former.is_some())?;
     }
     let here = std::fs::read_to_string("/etc/machine-id").ok();
     let here = here.map(|id| id.trim().to_owned());
@@ -187,6 +190,20 @@ fn procedure(
         by: Owner::this("shutdown").name(),
         book,
     })
+}
+
+/// Refuses a file for the unlock key that is there already. Where a shutdown is gone on with, its first run
+/// may have written it: whether it has the key of this very swarm is seen when it is to be saved.
+fn is_free(file: &std::path::Path, goes_on: bool) -> Result<()> {
+    let is_key = || {
+        let text = std::fs::read_to_string(file).map(SecretString::from);
+        text.is_ok_and(|text| text.expose_secret().starts_with(UNLOCK_KEY))
+    };
+    if !file.exists() || (goes_on && is_key()) {
+        return Ok(());
+    }
+    let error = Error::usage(format!("`{}` is there already", file.display()));
+    Err(error.hint("`--save-unlock-key` writes a new file, and never over another."))
 }
 
 fn unreadable(record: &std::path::Path, error: std::io::Error) -> Error {
@@ -237,6 +254,21 @@ pub(super) fn confirm(plan: &Plan, typed: Option<&str>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The run that goes on finds the file that the first one wrote, and no other is taken for it.
+    #[test]
+    fn a_shutdown_that_is_gone_on_with_finds_its_unlock_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        assert!(is_free(&file, false).is_ok());
+        std::fs::write(&file, "SWMKEY-1-secret\n").unwrap();
+        assert!(is_free(&file, true).is_ok());
+        let refused = is_free(&file, false).unwrap_err().to_string();
+        assert!(refused.ends_with("is there already"), "{refused}");
+        std::fs::write(&file, "my own notes\n").unwrap();
+        assert!(is_free(&file, true).is_err());
+        assert!(is_free(folder.path(), true).is_err());
+    }
 
     #[test]
     fn a_deadline_is_seconds_or_minutes() {
