@@ -13,6 +13,7 @@ mod held;
 pub mod init;
 pub mod inventory;
 pub mod lab;
+mod last;
 pub mod load;
 pub mod lock;
 pub mod log;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::audit::{Entry, What};
+use crate::error::Kind;
 use crate::execute::Report;
 use crate::fleet::live::{Live, RemoteLock};
 use crate::plan::Plan;
@@ -64,22 +65,40 @@ impl<'a> Audit<'a> {
         self.reports.push(report);
     }
 
-    /// The run ends with `code`. One that changed nothing says nothing.
-    pub async fn ended(&mut self, live: &Live, lock: &RemoteLock, code: u8) {
+    /// The run ends with `code`, which those of `managers` are told. One that changed nothing says nothing.
+    pub async fn ended(&mut self, live: &Live, managers: &[String], code: u8) {
         let Some(began) = self.began else { return };
         let what = What::ended(&self.reports, code, began.elapsed().as_secs());
-        self.write(live, lock, what).await;
+        self.write_on(live, managers, what).await;
+    }
+
+    /// What the last manager is told before it is switched off, with the `report` of the plan that does
+    /// it, until then.
+    pub fn last(&self, report: Report) -> Entry {
+        let code = Kind::Failed.exit_code();
+        let code = if report.is_done() { 0 } else { code };
+        let reports: Vec<Report> = self.reports.iter().cloned().chain([report]).collect();
+        let took = self.began.map_or(0, |began| began.elapsed().as_secs());
+        self.entry(What::ended(&reports, code, took))
     }
 
     async fn write(&mut self, live: &Live, lock: &RemoteLock, what: What) {
-        let entry = Entry {
+        self.write_on(live, lock.hosts(), what).await;
+    }
+
+    fn entry(&self, what: What) -> Entry {
+        Entry {
             time: Timestamp::now(),
             run: self.run.clone(),
             who: Owner::this("").name(),
             command: self.command.clone(),
             what,
-        };
-        for (host, fault) in live.append_audit(lock.hosts(), &entry).await {
+        }
+    }
+
+    async fn write_on(&mut self, live: &Live, managers: &[String], what: What) {
+        let entry = self.entry(what);
+        for (host, fault) in live.append_audit(managers, &entry).await {
             if self.warned.insert(host.clone()) {
                 let why = fault.message;
                 self.printer

@@ -2,17 +2,19 @@
 //! refuse or confirm, carry out, and prove by a second plan that it is done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Args;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::error::{Error, Kind, Result};
 use crate::execute::journal::Journal;
 use crate::execute::{self, Event, Stop};
 use crate::fleet::live::RemoteLock;
 use crate::plan::saved::Saved;
-use crate::plan::{ChangeId, Outlook, Plan, Step};
+use crate::plan::{Outlook, Plan};
 use crate::procedure::Procedure;
 use crate::state::{Owner, RunLock, State};
 use crate::swarm::Gathered;
@@ -21,6 +23,7 @@ use crate::ui::{Printer, diff, interrupt, plan as show, prompt, text};
 
 use super::audit::Audit;
 use super::cluster::{Cluster, Emit, Follow};
+use super::last::{LastWord, Off};
 use super::lock::{self, Break};
 use super::{held, recover, reset, restore, shutdown, wipe};
 
@@ -52,6 +55,9 @@ const ROUNDS: usize = 3;
 /// The rounds that a recovery takes before it does what `up` does.
 const RECOVER_ROUNDS: usize = 2;
 
+/// How long the last manager may take to note how the run went before it is switched off.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
 /// What comes after a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
@@ -76,8 +82,8 @@ pub(super) struct Work<'a> {
     pub(super) typed: Option<String>,
     /// Whether the plan is only shown.
     pub(super) dry_run: bool,
-    /// Whether hosts are switched off by now: nobody is left to tell, or to hold a lock.
-    goes_off: Arc<AtomicBool>,
+    /// The hosts that are switched off by now: they cannot be told anything, and hold no lock.
+    off: Arc<Off>,
     /// What the managers are told of it.
     pub(super) audit: Audit<'a>,
     began: std::time::Instant,
@@ -117,7 +123,7 @@ impl<'a> Work<'a> {
             verb,
             typed: None,
             dry_run: false,
-            goes_off: Arc::default(),
+            off: Arc::default(),
             audit: Audit::new(verb.to_owned(), printer),
             began: std::time::Instant::now(),
             alone_here,
@@ -175,9 +181,8 @@ impl<'a> Work<'a> {
     /// Tells the managers how it ended, and lets go of their lock.
     pub(super) async fn let_go(&mut self, lock: RemoteLock, result: &Result<()>) {
         let (live, code) = (&self.cluster.live, exit_code(result));
-        if !self.goes_off.load(Ordering::SeqCst) {
-            self.audit.ended(live, &lock, code).await;
-        }
+        let left = self.off.left(lock.hosts());
+        self.audit.ended(live, &left, code).await;
         lock.release().await;
     }
 
@@ -200,7 +205,7 @@ impl<'a> Work<'a> {
         if next == Next::Again {
             self.verify().await?;
         }
-        if !self.dry_run && !self.goes_off.load(Ordering::SeqCst) {
+        if !self.dry_run && !self.off.has_begun() {
             Box::pin(held::look(&self.cluster, &self.procedure, self.printer)).await;
         }
         Ok(())
@@ -250,7 +255,7 @@ impl<'a> Work<'a> {
             self.printer
                 .say(format!("\n{}", self.follow.report.render()));
         }
-        if !self.goes_off.load(Ordering::SeqCst) {
+        if !self.off.has_begun() {
             still_alone(lock)?;
         }
         self.follow.report.result()?;
@@ -352,31 +357,41 @@ impl<'a> Work<'a> {
         lock: Option<&RemoteLock>,
     ) -> Result<execute::Report> {
         let (live, stop) = (&self.cluster.live, &self.stop);
-        let goes_off = Arc::clone(&self.goes_off);
+        let off = self.off.as_ref();
         let watch = lock.map(|lock| {
             let (lost, soft) = (lock.lost().clone(), stop.soft.clone());
-            let goes_off = Arc::clone(&goes_off);
+            let off = Arc::clone(&self.off);
             tokio::spawn(async move {
                 lost.cancelled().await;
                 // Managers that are switched off hold no lock, and that is meant.
-                if !goes_off.load(Ordering::SeqCst) {
+                if !off.has_begun() {
                     soft.cancel();
                 }
             })
         });
+        let audit = &self.audit;
+        let tell = |host: String, report| -> BoxFuture<'_, ()> {
+            let entry = audit.last(report);
+            Box::pin(async move {
+                // One that cannot note it is switched off all the same.
+                let _faults = timeout(LAST_WORD, live.append_audit(&[host], &entry)).await;
+            })
+        };
+        let fleet = LastWord {
+            fleet: live.as_ref(),
+            managers: lock.map_or(&[], RemoteLock::hosts),
+            off,
+            tell: &tell,
+        };
         let began = tokio::time::Instant::from_std(self.began);
         let ran = self
             .follow
             .during(async |it: &Emit| {
                 let emit = |event| {
-                    if let Event::ChangeStarted { change, .. } = &event
-                        && switches_off(plan, change)
-                    {
-                        goes_off.store(true, Ordering::SeqCst);
-                    }
+                    off.follow(plan, &event);
                     it.emit(event);
                 };
-                execute::run_since(live.as_ref(), &plan.changes, stop, began, &emit).await
+                execute::run_since(&fleet, &plan.changes, stop, began, &emit).await
             })
             .await?;
         if let Some(watch) = watch {
@@ -416,15 +431,6 @@ impl<'a> Work<'a> {
             )),
         )
     }
-}
-
-/// Whether `change` switches its host off.
-fn switches_off(plan: &Plan, change: &ChangeId) -> bool {
-    let found = plan.changes.iter().find(|it| it.id == *change);
-    found.is_some_and(|change| {
-        let off = |step: &Step| matches!(step.inner(), Step::PowerOff { .. });
-        change.steps.iter().any(off)
-    })
 }
 
 fn exit_code(result: &Result<()>) -> u8 {

@@ -135,7 +135,7 @@ async fn a_run_tells_its_managers_when_it_begins_and_ends() {
     };
     // One that changes nothing says nothing.
     let mut audit = Audit::new("up".to_owned(), &printer);
-    audit.ended(&live, &lock, 0).await;
+    audit.ended(&live, lock.hosts(), 0).await;
     assert_eq!(entries().await, []);
     audit.named("up --on w1".to_owned());
     let plan = Plan::default();
@@ -146,7 +146,7 @@ async fn a_run_tells_its_managers_when_it_begins_and_ends() {
         outcomes: [done].into(),
     });
     audit.began(&live, &lock, &plan).await;
-    audit.ended(&live, &lock, 130).await;
+    audit.ended(&live, lock.hosts(), 130).await;
     let entries = entries().await;
     let rounds: Vec<u32> = entries
         .iter()
