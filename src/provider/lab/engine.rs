@@ -8,7 +8,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::dirs::{Dirs, make_private, write_whole};
 use super::docker::{CLUSTER_LABEL, Docker};
+use super::record::Record;
 use super::{LabError, network};
+use crate::inventory::LabDriver;
 use crate::local::Program;
 
 /// How long the engine may take to answer after its start.
@@ -136,8 +138,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends the engine when no cluster has a host on it any more; tells whether it did.
+    /// Ends the engine when no cluster has a host on it any more; tells whether it did. One that is being
+    /// prepared has a record, and no host yet. Whoever calls holds the lock of the lab's root.
     pub(super) async fn stop_if_unused(&self) -> Result<bool, LabError> {
+        let records = Record::all(&self.dirs.labs());
+        if records.iter().any(|it| it.driver == LabDriver::Container) {
+            return Ok(false);
+        }
         if self.runs().await && !self.docker().containers(CLUSTER_LABEL).await?.is_empty() {
             return Ok(false);
         }
@@ -318,6 +325,27 @@ mod tests {
         };
         process.end().await.unwrap();
         child.wait().unwrap();
+    }
+
+    /// The end of one lab is not the end of another that has a network by now, and no host yet.
+    #[tokio::test]
+    async fn a_lab_that_is_being_prepared_keeps_the_engine() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = Dirs::at(root.path().to_owned());
+        let record = Record {
+            cluster: "other".to_owned(),
+            inventory: "/tmp/skep.toml".into(),
+            driver: LabDriver::Vm,
+            subnet: "198.18.0.0/24".parse().unwrap(),
+            hosts: std::collections::BTreeMap::new(),
+        };
+        let engine = Engine::new(&dirs);
+        record.save(&dirs.lab("other")).unwrap();
+        assert!(engine.stop_if_unused().await.unwrap(), "machines need none");
+        let driver = LabDriver::Container;
+        let record = Record { driver, ..record };
+        record.save(&dirs.lab("other")).unwrap();
+        assert!(!engine.stop_if_unused().await.unwrap());
     }
 
     #[test]
