@@ -50,7 +50,7 @@ Examples:
   skep start --wait 10m --without w7
   skep start --unlock-key-file /media/usb/hive.key")]
 pub struct StartArgs {
-    /// How long hosts, their storage and the quorum may take to come back
+    /// How long each host may take to come back, then its storage, then the quorum
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = time)]
     pub wait: u32,
 

@@ -76,8 +76,8 @@ pub(super) fn plan(
         let outlook = match (power.act, answer) {
             _ if power.done.contains(&host.name) => Outlook::Same,
             (PowerAct::On { .. }, Ok(_)) => Outlook::Same,
-            (PowerAct::On { wait }, Err(_)) => {
-                plan.changes.push(switch_on(host, wait));
+            (PowerAct::On { wait }, Err(why)) => {
+                plan.changes.push(switch_on(host, why, wait));
                 Outlook::Changes
             }
             (PowerAct::ShutDown, Ok(facts)) => {
@@ -160,23 +160,76 @@ fn change(host: &Host, summary: &str, new: &str, steps: Vec<Step>) -> Change {
     }
 }
 
-/// Switches a host on and waits, for `wait` seconds at most, until it lets us log in.
-pub(super) fn switch_on(host: &Host, wait: u32) -> Change {
+/// Switches a host on and waits, for `wait` seconds at most, until it lets us log in. `why` it gave no
+/// answer.
+pub(super) fn switch_on(host: &Host, why: &str, wait: u32) -> Change {
     let way = PowerWay::of(host);
-    let summary = match &way {
-        PowerWay::Person { address } => {
-            format!("PRESS ITS POWER BUTTON ({address}); it is waited for")
-        }
-        way => format!("switch on ({way})"),
+    let login = Step::Wait {
+        condition: Condition::Login,
+        deadline: wait,
     };
-    let steps = vec![
-        Step::Power(PowerCall::On { way }),
-        Step::Wait {
-            condition: Condition::Login,
-            deadline: wait,
-        },
-    ];
+    let (summary, steps) = match way {
+        PowerWay::Person { address } if is_there(why) => (
+            format!(
+                "wait for its SSH server: {address} refuses connections, so it is on, or what stands before it is"
+            ),
+            vec![login],
+        ),
+        way => {
+            let summary = match &way {
+                PowerWay::Person { address } => {
+                    format!("PRESS ITS POWER BUTTON ({address}); it is waited for")
+                }
+                way => format!("switch on ({way})"),
+            };
+            (summary, vec![Step::Power(PowerCall::On { way }), login])
+        }
+    };
     let mut change = change(host, &summary, "on", steps);
     change.risk = Risk::Safe;
     change
+}
+
+/// Whether the network says of a host that gave no answer that something is there: a kernel that refuses
+/// the connection, with sshd not up yet or stopped. A bastion that does so says nothing of the host.
+fn is_there(why: &str) -> bool {
+    why.starts_with("cannot connect to") && why.to_lowercase().contains("connection refused")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::SshError;
+
+    /// Nobody is sent to the button of a machine that is on.
+    #[test]
+    fn a_host_that_refuses_connections_is_waited_for() {
+        let text = "[cluster]\nname = \"sim\"\n[[host]]\nname = \"m1\"\naddress = \"198.18.0.1\"\nrole = \"manager\"\n";
+        let (inventory, _) = crate::inventory::parse(text, std::path::Path::new("skep.toml"));
+        let host = &inventory.unwrap().hosts[0];
+        let because = |reason: &str| SshError::Unreachable {
+            address: "198.18.0.1:22".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let error =
+            std::io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
+        let refused = because(&error.to_string());
+        let on = switch_on(host, &refused.to_string(), 60);
+        assert!(
+            on.summary.contains("wait for its SSH server"),
+            "{}",
+            on.summary
+        );
+        assert_eq!(on.steps.len(), 1);
+        let bastion = SshError::Jump {
+            bastion: "b".to_owned(),
+            source: Box::new(refused),
+        };
+        let silent = because("No route to host (os error 113)").to_string();
+        for why in [silent, bastion.to_string(), String::new()] {
+            let on = switch_on(host, &why, 60);
+            assert!(on.summary.starts_with("PRESS ITS POWER BUTTON"), "{why}");
+            assert_eq!(on.steps.len(), 2);
+        }
+    }
 }

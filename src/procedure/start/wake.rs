@@ -138,7 +138,9 @@ pub(super) fn plan(
     let mut on = BTreeMap::new();
     for host in wake.hosts() {
         if matches!(wake.state(host), State::Silent) {
-            let change = switch_on(host, start.wait);
+            let told = gathered.get(&host.name);
+            let why = told.and_then(|told| told.as_ref().err());
+            let change = switch_on(host, why.map_or("", String::as_str), start.wait);
             on.insert(host.name.clone(), change.id.clone());
             plan.changes.push(change);
         }
