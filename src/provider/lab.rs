@@ -228,6 +228,8 @@ impl Lab {
         let recipe = image::recipe(&self.settings).await?;
         image::build(&self.dirs, &self.docker(), &recipe, progress).await?;
         let subnet = self.make_network().await?;
+        // From here on another root's lab that ends sees our bridge; before, it may have ended this.
+        self.engine.start_forwarding()?;
         self.write_resolv_conf()?;
         network::open_way_out(subnet, &self.bridge()).await?;
         record::key_pair(&record::identity(&self.dir()), &comment).await?;

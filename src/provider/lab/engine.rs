@@ -61,7 +61,7 @@ impl Engine {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), LabError> {
         if self.runs().await {
-            return network::start_forwarding(&self.forwarding_mark());
+            return self.start_forwarding();
         }
         // One that does not answer is in the way: of a crash, or not up yet.
         self.stop().await?;
@@ -88,6 +88,11 @@ impl Engine {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        self.start_forwarding()
+    }
+
+    /// Lets this machine forward packets for the lab's hosts, if it does not.
+    pub(super) fn start_forwarding(&self) -> Result<(), LabError> {
         network::start_forwarding(&self.forwarding_mark())
     }
 
