@@ -12,6 +12,8 @@ mod backup;
 mod cuts;
 #[path = "lab/drill.rs"]
 mod drill;
+#[path = "lab/hard.rs"]
+mod hard;
 #[path = "lab/hooks.rs"]
 mod hooks;
 #[path = "lab/life.rs"]
@@ -211,6 +213,22 @@ fn everything_is_switched_off_and_comes_back() {
             ("all back", start::back),
             ("removed, with a registry, cut", start::registry),
             ("the power of everything cut", start::outage),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root and makes a lab of containers"]
+fn nothing_is_lost_on_a_hard_way_off_and_back() {
+    let world = World::new("test-hard");
+    life::inventories(&world);
+    tell(
+        &world,
+        &[
+            ("three stacks, managers that are locked", hard::begin),
+            ("off, killed after every step", hard::off),
+            ("back, killed after every step", hard::back),
+            ("off in too short a time, and back", hard::too_short),
         ],
     );
 }

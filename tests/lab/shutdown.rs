@@ -105,7 +105,7 @@ pub(crate) fn record(world: &World, state: &str) -> Option<Value> {
 }
 
 /// The cluster as it was before anything was done to it.
-fn is_the_truth(record: &Value, last: &str) {
+pub(crate) fn is_the_truth(record: &Value, last: &str) {
     assert_eq!(record["head"]["last"], last);
     let nodes = record["head"]["nodes"].as_array().unwrap();
     let managers = nodes.iter().filter(|node| node["role"] == "manager");

@@ -21,7 +21,7 @@ fn at(world: &World, service: &str, what: &str) -> Timestamp {
 }
 
 /// All nodes are what they were, and nothing of the shutdown is left on them.
-fn is_whole(world: &World) {
+pub(crate) fn is_whole(world: &World) {
     is_healthy(&world.status(FILE), 3, 5);
     let left = "docker node ls -q | xargs docker node inspect --format '{{.Spec.Labels}}'";
     let labels = world.on("m1", left);
