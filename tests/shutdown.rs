@@ -12,10 +12,11 @@ use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use skep::execute::{self, Outcome, Report, Stop};
-use skep::facts::{HostFacts, Probes};
+use skep::facts::{HostFacts, MountFacts, Probes};
 use skep::fleet::sim::{Faults, SimFleet, SimService, World};
 use skep::fleet::{Fault, FaultKind, Fleet};
 use skep::inventory::{Inventory, Role};
+use skep::known::Known;
 use skep::plan::{Outlook, Plan, Step};
 use skep::playbook::{self, Around, Verb};
 use skep::procedure::{PlaybookRun, Procedure, ShutdownProcedure};
@@ -24,12 +25,17 @@ use skep::swarm::Gathered;
 use skep::ui;
 
 fn inventory(managers: usize, workers: usize) -> Inventory {
+    with(managers, workers, "")
+}
+
+/// The same with `more` at its end.
+fn with(managers: usize, workers: usize, more: &str) -> Inventory {
     let last = managers + workers;
     let first = managers + 1;
     let text = format!(
         "[cluster]\nname = \"sim\"\n\
          [[host]]\nname = \"m[1-{managers}]\"\naddress = \"198.18.0.[1-{managers}]\"\nrole = \"manager\"\nlabels = {{ place = \"here\" }}\n\
-         [[host]]\nname = \"w[1-{workers}]\"\naddress = \"198.18.0.[{first}-{last}]\"\nrole = \"worker\"\n"
+         [[host]]\nname = \"w[1-{workers}]\"\naddress = \"198.18.0.[{first}-{last}]\"\nrole = \"worker\"\n{more}"
     );
     let (inventory, diagnostics) = skep::inventory::parse(&text, Path::new("skep.toml"));
     inventory.unwrap_or_else(|| panic!("{diagnostics:?}"))
@@ -543,6 +549,81 @@ fn a_silent_host_stops_it_unless_that_is_meant() {
         tells_the_truth(&record, 3);
         let silent = record.head.nodes.iter().find(|node| !node.answered);
         assert_eq!(silent.unwrap().hostname, "w2");
+    });
+}
+
+/// A fleet on whose workers a folder of a dead server is mounted, or waits for a first touch.
+struct Stale<'a> {
+    fleet: &'a SimFleet,
+    mounted: bool,
+}
+
+impl Fleet for Stale<'_> {
+    fn gather<'a>(
+        &'a self,
+        host: &'a str,
+        probes: &'a Probes,
+    ) -> BoxFuture<'a, Result<HostFacts, Fault>> {
+        Box::pin(async move {
+            let mut facts = self.fleet.gather(host, probes).await?;
+            for told in facts.mounts.values_mut() {
+                *told = Known::Value(MountFacts {
+                    mounted: (self.mounted).then(|| ("nfs4".to_owned(), "nas:/srv".to_owned())),
+                    automount: true,
+                    stale: Some("it does not answer".to_owned()),
+                });
+            }
+            Ok(facts)
+        })
+    }
+
+    fn run<'a>(
+        &'a self,
+        host: &'a str,
+        step: &'a Step,
+        output: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        self.fleet.run(host, step, output)
+    }
+}
+
+/// What was written to a dead server's folder is lost with the host: nobody is surprised by that.
+#[test]
+fn a_dead_server_of_folders_stops_it_unless_that_is_meant() {
+    let mount = "[[nfs.mount]]\nsource = \"nas:/srv\"\ntarget = \"/mnt\"\non = \"workers\"\n";
+    let inventory = with(3, 2, mount);
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let mut stale = Stale {
+            fleet: &fleet,
+            mounted: true,
+        };
+        let machine = Machine::new();
+        let refused = shutdown(&stale, &inventory, machine.shutdown()).await;
+        let text = why(&refused);
+        assert!(
+            text.contains("stale: server nas does not answer (w1 /mnt; w2 /mnt): what was written"),
+            "{text}"
+        );
+        assert!(text.contains("--emergency") && refused.changes.is_empty());
+        let emergency = ShutdownProcedure {
+            emergency: true,
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&stale, &inventory, emergency).await;
+        let said = plan.warnings.join("\n");
+        assert!(said.contains("is lost when these hosts go off"), "{said}");
+        assert!(order(&plan).contains(&"w1/nfs.unmount"));
+        // One that nobody has touched holds nothing.
+        stale.mounted = false;
+        let plan = shutdown(&stale, &inventory, machine.shutdown()).await;
+        assert!(apply(&stale, &plan).await);
+        is_off(&fleet);
+        // The rest of one that was cut off then is gone on with.
+        stale.mounted = true;
+        fleet.with(|world| world.power("w1", true));
+        let plan = shutdown(&stale, &inventory, machine.shutdown()).await;
+        assert_eq!(why(&plan), "");
     });
 }
 

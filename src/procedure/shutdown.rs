@@ -8,6 +8,7 @@
 //! next, from any machine: a demoted node and a halted service bear their marks, and the last manager
 //! tells by its [`Mark`](crate::record::Mark) whether hosts are being switched off.
 
+mod away;
 mod changes;
 mod picture;
 
@@ -147,6 +148,10 @@ fn draft(
         }
     }
     plan.warnings.extend(picture.warnings.iter().cloned());
+    // Where hosts go off already, the folders were let go before.
+    if !picture.goes_off() {
+        away::check(plan, inventory, gathered, shutdown);
+    }
     if let Some(refusal) = no_quorum(seen, shutdown, &picture) {
         plan.refusals.push(refusal);
     }
