@@ -481,6 +481,16 @@ fn a_run_that_is_killed_after_any_step_is_finished_by_the_next() {
                     assert!(tries < 10, "after {left} steps");
                 }
                 is_back(&fleet, 3, 5);
+                fleet.with(|world| {
+                    let at = |what: &str| world.resumed.iter().position(|it| it == what);
+                    let answers = at("hub_registry answers");
+                    assert!(answers.is_some(), "after {left} steps");
+                    assert!(
+                        answers < at("a_web"),
+                        "after {left} steps: {:?}",
+                        world.resumed
+                    );
+                });
                 if ended {
                     break;
                 }

@@ -24,11 +24,12 @@ use crate::inventory::Inventory;
 use crate::known::Known;
 use crate::plan::{Change, ChangeId, Outlook, Plan, PlannedTask, Refusal, Risk, StartStep, Step};
 use crate::playbook::{Action, Kind};
-use crate::record::{self, MARK, Mark};
+use crate::record::{self, MARK, Mark, Mode};
 use crate::swarm::{Gathered, Swarm, Up};
 
 use super::PlaybookRun;
 use super::playbook::Own;
+use wanted::Group;
 
 pub use wanted::{Wanted, WantedService};
 
@@ -359,10 +360,27 @@ fn services(
             .filter(|service| missing.contains(service.name.as_str()))
             .map(|service| (service.name.clone(), service.stack.clone())),
     );
+    let stopped: BTreeSet<String> = all.iter().map(|(name, _)| name.clone()).collect();
+    // A run that was killed may have let a registry run, and not have waited until it answers.
+    let up_by_now = open.into_iter().flat_map(|wanted| &wanted.services);
+    let up_by_now = up_by_now.filter(|service| {
+        let runs = found.get(&service.name);
+        runs.is_some_and(|it| !it.halted && it.mode != Mode::Replicated(0))
+    });
+    all.extend(up_by_now.map(|service| (service.name.clone(), service.stack.clone())));
     let mut together = BTreeSet::new();
-    // The order is found among all services that were recorded: what is up by now still counts.
-    let groups = wanted::groups(&all, &inventory.start_first, open);
-    for group in groups.into_iter().filter(|group| group.first == first) {
+    let mut groups = wanted::groups(&all, &inventory.start_first, open);
+    let is_stopped = |name: &String| stopped.contains(name);
+    let others = |group: &Group| !group.first && group.services.iter().any(is_stopped);
+    let is_waited_for = groups.iter().any(others);
+    for group in &mut groups {
+        if !(group.first && is_waited_for) {
+            group.services.retain(is_stopped);
+        }
+    }
+    groups.retain(|group| group.first == first && !group.services.is_empty());
+    for group in groups {
+        let runs = !group.services.iter().any(is_stopped);
         let (create, services): (Vec<String>, Vec<String>) = group
             .services
             .iter()
@@ -383,6 +401,7 @@ fn services(
         steps.extend(answers);
         let (name, count) = (&group.name, group.services.len());
         let summary = match (group.first, count) {
+            (true, _) if runs => format!("wait until {name} is up, for the others"),
             (true, _) => format!("bring {name} up before the others"),
             (false, 1) => format!("bring {name} up"),
             (false, _) => format!("bring {name} up, {count} services"),
