@@ -19,7 +19,7 @@ use crate::inventory::{Availability, Role};
 use crate::known::Known;
 
 pub use parse::parse;
-pub use script::{DEADLINE, script};
+pub use script::{DEADLINE, limited, script};
 pub use storage::{
     BlockDevice, Directory, LogicalVolume, Lvm, MountOf, PhysicalVolume, Signature, VolumeGroup,
 };

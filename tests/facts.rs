@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use skep::facts::{HostFacts, Probe, Probes, parse, script};
+use skep::facts::{HostFacts, Probe, Probes, limited, parse, script};
 use skep::known::Known;
 
 fn everything() -> Probes {
@@ -208,6 +208,24 @@ fn assert_only_less(whole: &HostFacts, part: &HostFacts, what: &str) {
             unknown || part == whole,
             "{what}: {name}: {part} in place of {whole}"
         );
+    }
+}
+
+/// A question that hangs where no deadline reaches it, as one that touches a folder of a dead server,
+/// costs what comes after it, and neither what was answered before nor the engine's answer.
+#[test]
+fn a_question_that_hangs_costs_the_others_nothing() {
+    let probes = Probes::from([Probe::Docker, Probe::Os, Probe::Identity, Probe::Clock]);
+    let text = script(&probes, "n0nce");
+    let hangs = text.replace("begin clock; ", "begin clock; while :; do sleep 1; done; ");
+    assert_ne!(hangs, text);
+    let deadline = std::time::Duration::from_secs(4);
+    for shell in [&["sh"][..], &["bash", "--posix"]] {
+        let facts = parse(&probes, "n0nce", &feed(shell, &limited(&hangs, deadline)));
+        assert!(facts.identity.value().is_some() && facts.os.value().is_some());
+        assert!(matches!(&facts.clock, Known::Unknown(_)), "{shell:?}");
+        let engine = format!("{:?}", facts.engine);
+        assert!(!engine.contains("did not arrive"), "{shell:?}: {engine}");
     }
 }
 

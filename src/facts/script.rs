@@ -19,6 +19,19 @@ const FILE_LIMIT: u64 = 256 * 1024;
 /// How long a test of a playbook may take, in seconds.
 const TEST_SECONDS: u32 = 10;
 
+/// How long all but the engine may take, in seconds, where [`limited`] says nothing else. A question that
+/// hangs where no deadline reaches it costs those after it, and not the engine's answer.
+const LIMIT: u32 = 45;
+
+/// Waits for all but the engine.
+const WAIT: &str = r#"rest=${SKEP_LIMIT:-@LIMIT@}0
+while kill -0 $asked && [ "$rest" -gt 0 ]; do
+  sleep 0.2 || { sleep 1; rest=$((rest - 8)); }
+  rest=$((rest - 2))
+done
+kill -9 $asked
+"#;
+
 /// What every script begins with: markers, deadlines, and a guard against network file systems.
 const PRELUDE: &str = include_str!("prelude.sh");
 
@@ -68,13 +81,22 @@ pub fn script(probes: &Probes, nonce: &str) -> String {
         out.push_str(LEFTOVERS);
         let _ = writeln!(
             out,
-            "}} &\nanswer=$({asks})\nwait\nprintf '%s\\n' \"$answer\""
+            "}} &\nasked=$!\nanswer=$({asks})\n{}printf '%s\\n' \"$answer\"",
+            WAIT.replace("@LIMIT@", &LIMIT.to_string())
         );
     } else {
         out.push_str(&body);
     }
-    out.push_str("}\nskep_facts </dev/null 2>/dev/null\nexit 0\n");
+    // All that a shell says itself goes there too, such as that it has killed something.
+    out.push_str("}\nexec 2>/dev/null\nskep_facts </dev/null\nexit 0\n");
     out
+}
+
+/// The same script for a caller who gives up after `deadline`: what was answered until shortly before
+/// that is printed by then.
+pub fn limited(script: &str, deadline: Duration) -> String {
+    let limit = u64::from(LIMIT).min(deadline.as_secs().saturating_sub(3).max(1));
+    format!("SKEP_LIMIT={limit}\n{script}")
 }
 
 /// The sections in order, without Docker's.
@@ -352,7 +374,8 @@ else
     printf 'swarm=1\n'
     sed -n 's/.*"RemoteAddr":"\([^"]\{1,\}\)".*/joined-at=\1/p' "$root/swarm/docker-state.json"
   fi
-  holds "$root"/image/*/imagedb/content/sha256/* "$root"/containers/* "$root"/volumes/*/_data
+  # What is in the folder of a volume may be mounted from a server that is gone.
+  holds "$root"/image/*/imagedb/content/sha256/* "$root"/containers/* "$root"/volumes/*/
 fi
 # A fresh engine from 29 on keeps its images in containerd's store.
 store=/var/lib/containerd
