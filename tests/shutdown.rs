@@ -458,7 +458,8 @@ fn the_last_manager_lost_in_the_middle_costs_no_record() {
             ..machine.shutdown()
         };
         let plan = shutdown(&fleet, &inventory, emergency).await;
-        assert!(apply(&fleet, &plan).await);
+        let report = run(&fleet, &plan).await;
+        assert!(!report.is_done(), "whether m1 has power nobody knows");
         is_off(&fleet);
         tells_the_truth(&machine.record().unwrap(), 3);
         tells_the_truth(&on_the_last(&fleet, "m2"), 3);
@@ -654,9 +655,99 @@ fn in_an_emergency_dead_hosts_are_told_of_and_stop_nothing() {
             "{demotions:?}"
         );
         assert_eq!(demotions[1], "m3/swarm.demote");
-        assert!(apply(&fleet, &plan).await);
+        let report = run(&fleet, &plan).await;
+        assert!(!report.is_done(), "whether they have power nobody knows");
         is_off(&fleet);
         tells_the_truth(&machine.record().unwrap(), 3);
+    });
+}
+
+/// A fleet on which some hosts let us log in, and are too slow to tell anything of themselves.
+struct Slow<'a> {
+    fleet: &'a SimFleet,
+    which: &'a [&'a str],
+}
+
+impl Fleet for Slow<'_> {
+    fn gather<'a>(
+        &'a self,
+        host: &'a str,
+        probes: &'a Probes,
+    ) -> BoxFuture<'a, Result<HostFacts, Fault>> {
+        if self.which.contains(&host) {
+            let why = "it did not end within 60 s";
+            return Box::pin(async move { Err(Fault::new(FaultKind::TimedOut, why)) });
+        }
+        self.fleet.gather(host, probes)
+    }
+
+    fn run<'a>(
+        &'a self,
+        host: &'a str,
+        step: &'a Step,
+        output: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        self.fleet.run(host, step, output)
+    }
+}
+
+/// A host that hangs so that it tells nothing of itself may well hear that it is to go off.
+#[test]
+fn in_an_emergency_hosts_of_which_nothing_is_known_are_told_to_go_off() {
+    let inventory = inventory(3, 2);
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let slow = Slow {
+            fleet: &fleet,
+            which: &["w1", "m2"],
+        };
+        let machine = Machine::new();
+        let refused = shutdown(&slow, &inventory, machine.shutdown()).await;
+        assert!(why(&refused).contains("w1: it does not answer"));
+        let emergency = || ShutdownProcedure {
+            emergency: true,
+            here: Some("this-machine".to_owned()),
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&slow, &inventory, emergency()).await;
+        assert!(matches!(plan.hosts["w1"], Outlook::Unknown(_)));
+        let said = plan.warnings.join("\n");
+        assert!(said.contains("nothing is known of m2, w1: told"), "{said}");
+        let place = |id: &str| order(&plan).iter().position(|it| *it == id).unwrap();
+        let off = |host: &str| place(&format!("{host}/host.power-off"));
+        assert!(off("w1") < off("m2") && off("w2") < off("m3") && off("m2") < off("m1"));
+        let change = &plan.changes[off("w1")];
+        assert!(change.summary.contains("nothing is known of it"));
+        let steps: Vec<&Step> = change.acts().collect();
+        assert!(
+            matches!(steps[..], [Step::PowerOff { here: Some(here), .. }] if here == "this-machine"),
+            "it may be the very machine that skep runs on: {steps:?}"
+        );
+        let of_w2: Vec<&Step> = plan.changes[off("w2")].acts().collect();
+        assert!(matches!(of_w2[..], [Step::PowerOff { here: None, .. }]));
+        assert!(apply(&slow, &plan).await);
+        fleet.with(|world| assert!(world.hosts.values().all(|host| !host.up)));
+
+        // Where no host tells anything, nothing is recorded, and all are told.
+        let fleet = swarm(&inventory).await;
+        let slow = Slow {
+            fleet: &fleet,
+            which: &["m1", "m2", "m3", "w1", "w2"],
+        };
+        let machine = Machine::new();
+        let emergency = ShutdownProcedure {
+            emergency: true,
+            ..machine.shutdown()
+        };
+        let plan = shutdown(&slow, &inventory, emergency).await;
+        assert!(
+            plan.changes
+                .iter()
+                .all(|it| it.resource == "host.power-off")
+        );
+        assert!(apply(&slow, &plan).await);
+        fleet.with(|world| assert!(world.hosts.values().all(|host| !host.up)));
+        assert_eq!(machine.record(), None);
     });
 }
 
@@ -684,7 +775,7 @@ fn without_quorum_only_an_emergency_switches_off() {
             kinds,
             BTreeSet::from(["host.power-off", "swarm.record", "swarm.switch-off"])
         );
-        assert!(apply(&fleet, &plan).await);
+        assert!(!run(&fleet, &plan).await.is_done(), "two were not reached");
         fleet.with(|world| assert!(world.hosts.values().all(|host| !host.up)));
         let record = machine.record().unwrap();
         assert_eq!(record.services, None, "nobody could tell them");
@@ -1196,7 +1287,7 @@ fn own_tasks_take_no_time_from_what_comes_after_them() {
             "{told}"
         );
         let report = run(&fleet, &plan).await;
-        assert!(report.is_done(), "{report:?}");
+        assert!(!report.is_done(), "whether w1 has power nobody knows");
         fleet.with(|world| assert!(world.hosts.values().all(|host| !host.up)));
         assert_eq!(ran(&fleet).keys().collect::<Vec<_>>(), ["m2"]);
         // With time to look at it, that is refused.

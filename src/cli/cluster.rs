@@ -172,6 +172,9 @@ impl Cluster {
     /// managers, when none has quorum, because the others need some seconds to elect a new leader;
     /// else the hosts whose engine did not answer, as one does for up to 20 s around an election.
     async fn ask_again(&self, gathered: &mut Gathered, more: &[Probe]) {
+        if self.live.is_late() {
+            return;
+        }
         let answered = |host: &&Host| gathered.get(&host.name).is_some_and(Result::is_ok);
         let managers: Vec<&Host> = self.inventory.managers().filter(answered).collect();
         if managers.is_empty() {

@@ -1,6 +1,7 @@
 //! `skep shutdown`: switches everything off in the right order.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -23,6 +24,9 @@ use super::{Global, block_on};
 
 /// How long a host may take to let us log in where there is a hurry, in seconds.
 const HURRY: u32 = 5;
+
+/// How long hosts may be asked how they stand in an emergency, in seconds.
+const GATHER: u32 = 45;
 
 /// The shortest deadline in which anything can be switched off, in seconds.
 const SHORTEST: u32 = 30;
@@ -110,6 +114,13 @@ fn seconds(text: &str) -> Result<u32, String> {
     Ok(seconds)
 }
 
+/// How long hosts may be asked how they stand, where there is a hurry: three quarters of what the record
+/// may take of a deadline.
+fn gathering(deadline: Option<u32>) -> Duration {
+    let seconds = deadline.map_or(GATHER, |deadline| (deadline / 7).clamp(5, GATHER));
+    Duration::from_secs(u64::from(seconds))
+}
+
 /// Shuts the cluster down.
 ///
 /// # Errors
@@ -135,6 +146,9 @@ pub fn run(args: &ShutdownArgs, global: &Global, printer: &Printer) -> Result<()
         let cluster = Cluster::open_with(inventory, None, printer).await?;
         cluster.is_made().await?;
         let book = book::ready(playbook, &cluster, printer).await?;
+        if hurry {
+            cluster.live.hurry(gathering(args.deadline));
+        }
         let procedure = procedure(args, &cluster.inventory.cluster, book, printer)?;
         let (to, off) = (procedure.to.clone(), procedure.powers_off());
         let procedure = Procedure::Shutdown(Box::new(procedure));
@@ -268,6 +282,15 @@ mod tests {
         std::fs::write(&file, "my own notes\n").unwrap();
         assert!(is_free(&file, true).is_err());
         assert!(is_free(folder.path(), true).is_err());
+    }
+
+    #[test]
+    fn asking_has_its_share_of_a_deadline() {
+        let seconds = |deadline| gathering(deadline).as_secs();
+        assert_eq!(seconds(None), 45);
+        assert_eq!(seconds(Some(240)), 34);
+        assert_eq!(seconds(Some(3600)), 45);
+        assert_eq!(seconds(Some(30)), 5);
     }
 
     #[test]

@@ -54,9 +54,14 @@ pub use target::{Secrets, target};
 /// longest; a run that is cut leaves at most one of them.
 const BUSY: Duration = Duration::from_mins(5);
 
+/// How long a host may take to answer even where the time for that is over.
+const LATE: Duration = Duration::from_secs(5);
+
 /// The real fleet.
 pub struct Live {
     remotes: HashMap<String, Arc<Remote>>,
+    /// How they are switched on and off from here.
+    ways: HashMap<String, PowerWay>,
     lab: Option<Arc<Lab>>,
     /// The inventory's file, for hooks.
     inventory: PathBuf,
@@ -74,6 +79,9 @@ pub struct Live {
     brought_key: Mutex<Option<SecretString>>,
     /// What opens an archive and unlocks what was in it.
     keys: OnceLock<Keys>,
+    /// How long all gathering may take where there is a hurry, and when it must be over.
+    gather_budget: OnceLock<Duration>,
+    gather_until: OnceLock<Instant>,
 }
 
 impl Live {
@@ -90,8 +98,11 @@ impl Live {
             };
             (host.name.clone(), Arc::new(remote))
         });
+        let ways = inventory.hosts.iter();
+        let ways = ways.map(|host| (host.name.clone(), PowerWay::of(host)));
         Self {
             remotes: remotes.collect(),
+            ways: ways.collect(),
             lab,
             inventory: inventory.path.clone(),
             token: OnceLock::new(),
@@ -101,7 +112,27 @@ impl Live {
             of_playbook: OnceLock::new(),
             brought_key: Mutex::new(None),
             keys: OnceLock::new(),
+            gather_budget: OnceLock::new(),
+            gather_until: OnceLock::new(),
         }
+    }
+
+    /// Bounds all gathering: so long after it began it must be over, and what was answered until then is
+    /// all that is known.
+    pub fn hurry(&self, budget: Duration) {
+        // A run has one deadline.
+        let _first = self.gather_budget.set(budget);
+    }
+
+    /// When all gathering must be over, where there is a hurry.
+    fn gather_until(&self) -> Option<Instant> {
+        let budget = self.gather_budget.get()?;
+        Some(*self.gather_until.get_or_init(|| Instant::now() + *budget))
+    }
+
+    /// Whether the time for gathering is over.
+    pub fn is_late(&self) -> bool {
+        (self.gather_until.get()).is_some_and(|until| Instant::now() >= *until)
     }
 
     /// Lets the hooks that run on this machine work under the lock of this run.
@@ -219,10 +250,20 @@ impl Live {
         let text = facts::script(probes, &nonce);
         let session = remote.session().await?;
         let asked = now();
-        let output = remote
-            .run(&session, &text, facts::DEADLINE, &|_, _| {})
-            .await?;
-        let mut facts = facts::parse(probes, &nonce, &output.stdout);
+        let stdout = match self.gather_until() {
+            None => {
+                let quiet = |_, _: &str| {};
+                let output = remote.run(&session, &text, facts::DEADLINE, &quiet).await?;
+                output.stdout
+            }
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                let deadline = left.clamp(LATE, facts::DEADLINE);
+                let text = facts::limited(&text, deadline);
+                remote.run_in_time(&session, &text, deadline).await?
+            }
+        };
+        let mut facts = facts::parse(probes, &nonce, &stdout);
         // What matters of a clock is how far it is from others: the hosts are asked at different
         // moments, so each is compared with our own clock in the middle of its answer.
         if let Known::Value(clock) = &mut facts.clock {
@@ -292,7 +333,10 @@ impl Fleet for Live {
         probes: &'a Probes,
     ) -> BoxFuture<'a, Result<HostFacts, Fault>> {
         Box::pin(async move {
-            let until = Instant::now() + BUSY;
+            let mut until = Instant::now() + BUSY;
+            if let Some(hurry) = self.gather_until() {
+                until = until.min(hurry);
+            }
             loop {
                 let facts = self.gather_once(host, probes).await?;
                 let busy = matches!(facts.busy, Known::Value(_));
@@ -324,9 +368,18 @@ impl Fleet for Live {
                 Step::Reboot { boot_id } => {
                     reboot::reboot(self.remote(host)?, boot_id, output).await
                 }
-                Step::PowerOff { deadline, force } => {
-                    let deadline = Duration::from_secs(u64::from(*deadline));
-                    power::off(self.remote(host)?, deadline, *force, output).await
+                Step::PowerOff {
+                    deadline,
+                    force,
+                    here,
+                } => {
+                    let off = power::Off {
+                        deadline: Duration::from_secs(u64::from(*deadline)),
+                        force: *force,
+                        here: here.as_deref(),
+                        way: self.ways.get(host),
+                    };
+                    power::off(self, host, &off, output).await
                 }
                 Step::Shutdown(call) => shutdown::step(self, host, step, call, output).await,
                 Step::Start(step) => start::step(self, host, step, output).await,

@@ -103,9 +103,11 @@ pub fn script(step: &Step) -> Option<Script> {
         Step::Storage(call) => storage::body(call),
         Step::Backup(call) => backup::body(call)?,
         Step::Host(call) => host::body(call)?,
-        Step::Shutdown(ShutdownStep::Release { target, automount }) => {
-            nfs::release(target, automount.as_deref())
-        }
+        Step::Shutdown(ShutdownStep::Release {
+            target,
+            automount,
+            force,
+        }) => nfs::release(target, automount.as_deref(), *force),
         Step::Try { step, .. } => return script(step),
         Step::Docker(_)
         | Step::Rotate(_)

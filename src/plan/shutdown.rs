@@ -43,6 +43,10 @@ pub enum ShutdownStep {
         target: String,
         /// The unit that would mount it again at a touch.
         automount: Option<String>,
+        /// Whether, where its server does not answer, calls that wait for it are made to fail first, and
+        /// who waits is ended: else what is detached holds up the host's end.
+        #[serde(default)]
+        force: bool,
     },
     /// Notes, on this host and here, that hosts are switched off from now on.
     SwitchOff {

@@ -160,12 +160,15 @@ pub enum Step {
         /// The ID of the boot that the plan saw.
         boot_id: String,
     },
-    /// Switches the host off and waits until it is silent.
+    /// Switches the host off and waits until it is silent, and has no power where somebody can tell.
     PowerOff {
         /// How long until then, in seconds.
         deadline: u32,
-        /// Whether what does not stop in half of that time is ended.
+        /// Whether what does not stop in half of that time is ended, and in the end the power taken.
         force: bool,
+        /// Where nothing is known of the host: the machine ID of the machine that skep runs on, which is
+        /// never switched off; empty where it has none. Silence alone is no proof then.
+        here: Option<String>,
     },
     /// Does something for a shutdown.
     Shutdown(ShutdownStep),

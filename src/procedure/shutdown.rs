@@ -163,7 +163,17 @@ fn draft(
         return;
     }
     let head = picture.head(&last, shutdown);
-    tell(plan, &head, shutdown, seen, &picture);
+    if picture.on().next().is_some() {
+        tell(plan, &head, shutdown, seen, &picture);
+    }
+    if picture.unknown().next().is_some() {
+        let names = picture.unknown().map(|host| host.name.as_str());
+        let names: Vec<&str> = names.collect();
+        plan.warnings.push(format!(
+            "nothing is known of {}: told to power off all the same, and nothing else is done there",
+            names.join(", ")
+        ));
+    }
     let draft = Draft {
         inventory,
         gathered,
@@ -275,8 +285,12 @@ fn choose(
     let former = former.filter(|name| fits(name));
     let first = managers.iter().copied().find(|name| on.contains(name));
     let any = || {
-        let managers = picture.on().find(|host| picture.managed(host));
-        managers.or_else(|| picture.on().next())
+        // Where nobody tells anything, the order is that of the inventory's roles.
+        let hosts = || picture.on().chain(picture.unknown());
+        let known = picture.on().next().is_some();
+        let hosts = || hosts().filter(|host| !known || on.contains(&host.name.as_str()));
+        let managers = hosts().find(|host| picture.managed(host));
+        managers.or_else(|| hosts().next())
     };
     let last = former.or(first);
     let last = last.or_else(|| any().map(|host| host.name.as_str()));

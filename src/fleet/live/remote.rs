@@ -168,6 +168,36 @@ impl Remote {
         }
     }
 
+    /// Runs a script as root and gives what it printed within `deadline`, whether it ended or not. Where
+    /// that is nothing at all, it is a fault.
+    pub(super) async fn run_in_time(
+        &self,
+        session: &Session,
+        text: &str,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, Fault> {
+        let options = ScriptOptions {
+            deadline,
+            root: true,
+        };
+        let output = session.script(text, &options, &|_, _| {}).await;
+        let output = output.map_err(|error| fault(&error))?;
+        let why = match &output.status {
+            Exit::Deadline(after) => format!("it did not end within {} s", after.as_secs()),
+            Exit::Lost(why) => format!("the connection was lost: {why}"),
+            _ => return Ok(output.stdout),
+        };
+        if output.stdout.is_empty() {
+            return Err(Fault::new(FaultKind::TimedOut, why));
+        }
+        tracing::debug!(
+            host = self.name,
+            why,
+            "what was answered until then is used"
+        );
+        Ok(output.stdout)
+    }
+
     /// Runs the script of a step.
     pub(super) async fn step(
         &self,

@@ -57,8 +57,13 @@ pub(super) async fn power(
         PowerCall::On { way } => on(live, host, way, output).await,
         PowerCall::Cut { way } => cut(live, host, way, output).await,
         PowerCall::ShutDown { deadline } => {
-            let deadline = Duration::from_secs(u64::from(*deadline));
-            super::power::off(live.remote(host)?, deadline, false, output).await
+            let off = super::power::Off {
+                deadline: Duration::from_secs(u64::from(*deadline)),
+                force: false,
+                here: None,
+                way: None,
+            };
+            super::power::off(live, host, &off, output).await
         }
     }
 }

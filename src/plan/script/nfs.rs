@@ -58,11 +58,12 @@ pub(super) fn body(step: &NfsStep) -> (String, u32) {
 
 /// The body that unmounts a folder until the next boot, and how long it may take in seconds. It
 /// fails nothing: whoever asks for it is about to switch the host off.
-pub(super) fn release(target: &str, automount: Option<&str>) -> (String, u32) {
+pub(super) fn release(target: &str, automount: Option<&str>, force: bool) -> (String, u32) {
     let target = shell::quote(target);
     let automount = shell::quote(automount.unwrap_or_default());
+    let force = if force { "1" } else { "" };
     (
-        format!("{ASIDE}target={target}\nautomount={automount}\n{RELEASE}"),
+        format!("{ASIDE}target={target}\nautomount={automount}\nforce={force}\n{RELEASE}"),
         90,
     )
 }
@@ -109,11 +110,16 @@ mounted() { grep -qF " $target nfs" /proc/mounts; }
 units() { systemctl show -p "$1" --value -- "$2" 2>/dev/null || :; }
 # Who uses the folder, from links that the kernel makes up, so that the folder is not touched.
 users() {
+  for process in $(holders); do
+    printf ' %s (%s)' "$process" "$(cat "/proc/$process/comm" 2>/dev/null || :)"
+  done
+}
+holders() {
   for process in /proc/[0-9]*; do
     links=$(ls -l "$process/cwd" "$process/root" "$process/fd" 2>/dev/null || :)
     case $links in
       *"-> $target/"* | *"-> $target
-"* | *"-> $target") printf ' %s (%s)' "${process#/proc/}" "$(cat "$process/comm" 2>/dev/null || :)" ;;
+"* | *"-> $target") printf '%s\n' "${process#/proc/}" ;;
     esac
   done
 }
@@ -249,6 +255,19 @@ const RELEASE: &str = r#"if mounted; then
     85) say "the server of $target does not answer" ;;
     *) say "$target is in use by$(users): $said" ;;
   esac
+  if [ "$code" = 85 ] && [ -n "$force" ]; then
+    # Calls that wait for the server fail; who began them is ended, and with that what it began since.
+    aside 5 umount -f -i -c -- "$target" || :
+    for process in $(holders); do
+      say "ended process $process, which used $target"
+      kill -9 "$process" 2>/dev/null || :
+    done
+    aside 5 umount -f -i -c -- "$target" || :
+    if ! mounted; then
+      code=0
+      say "unmounted $target by force"
+    fi
+  fi
   if [ "$code" != 0 ]; then
     # Without asking anybody: neither the server, nor the helper that would.
     if aside 10 umount -l -i -c -- "$target"; then say "detached $target"

@@ -75,7 +75,8 @@ impl Draft<'_> {
     /// Adds all of them to `plan` in the order of the playbook, each phase after the one before.
     pub(super) fn all(&self, plan: &mut Plan, own: &mut Own) {
         let mut order = Order::default();
-        let goes_off = self.picture.goes_off();
+        // Where no host tells anything, nothing else can be done.
+        let goes_off = self.picture.goes_off() || self.picture.on().next().is_none();
         for (place, task) in self.shutdown.book.playbook.tasks.iter().enumerate() {
             let begin = plan.changes.len();
             match task.kind {
@@ -131,7 +132,8 @@ impl Draft<'_> {
 
     /// A step that switches hosts off. Before the first of them it is noted that this begins.
     fn switch_off(&self, plan: &mut Plan, order: &mut Order, action: Action) {
-        if !self.picture.goes_off() && !order.noted {
+        let known = self.picture.on().next().is_some();
+        if known && !self.picture.goes_off() && !order.noted {
             order.noted = true;
             self.phase(plan, &mut order.before, vec![self.note()]);
         }
@@ -142,12 +144,16 @@ impl Draft<'_> {
             Action::ManagersOff => (WORKERS, MANAGERS),
             _ => (MANAGERS, ALL),
         };
-        let hosts = self.picture.on().filter(|host| match action {
+        let here = |host: &&inventory::Host| match action {
             Action::WorkersOff => !last(host) && !managed(host),
             Action::ManagersOff => !last(host) && managed(host),
             _ => last(host),
-        });
-        let changes = hosts.map(|host| self.off(host, begin, end)).collect();
+        };
+        let known = self.picture.on().filter(here);
+        let known = known.map(|host| self.off(host, begin, end, true));
+        let unknown = self.picture.unknown().filter(here);
+        let unknown = unknown.map(|host| self.off(host, begin, end, false));
+        let changes = known.chain(unknown).collect();
         self.phase(plan, &mut order.before, changes);
     }
 
@@ -398,6 +404,7 @@ impl Draft<'_> {
                 let step = Step::Shutdown(ShutdownStep::Release {
                     target: mount.target.clone(),
                     automount: automount(mount),
+                    force: self.shutdown.tries(),
                 });
                 self.step(step, self.until(share))
             });
@@ -422,8 +429,8 @@ impl Draft<'_> {
     }
 
     /// The power-off of one host, whose silence has the share from `begin` to `end`. It is tried
-    /// however late it is.
-    fn off(&self, host: &inventory::Host, begin: u32, end: u32) -> Change {
+    /// however late it is, and also where nothing is `known` of the host.
+    fn off(&self, host: &inventory::Host, begin: u32, end: u32, known: bool) -> Change {
         let share = (self.until(begin), self.until(end));
         let deadline = match share {
             (Some(begin), Some(end)) => (end - begin).max(10),
@@ -431,8 +438,22 @@ impl Draft<'_> {
             _ => OFF_SECONDS,
         };
         let force = self.shutdown.tries();
-        let step = self.step(Step::PowerOff { deadline, force }, None);
-        let summary = if host.name == self.last {
+        let facts = self
+            .gathered
+            .get(&host.name)
+            .and_then(|it| it.as_ref().ok());
+        // Unless it said so, it may be the very machine that skep runs on.
+        let other = facts.is_some_and(|facts| facts.identity.value().is_some());
+        let here = || self.shutdown.here.clone().unwrap_or_default();
+        let off = Step::PowerOff {
+            deadline,
+            force,
+            here: (!known || !other).then(here),
+        };
+        let step = self.step(off, None);
+        let summary = if !known {
+            "power off, though nothing is known of it"
+        } else if host.name == self.last {
             "power off, last of all"
         } else {
             "power off"
@@ -440,7 +461,7 @@ impl Draft<'_> {
         let mut made = change(&host.name, "host.power-off", summary.to_owned(), vec![step]);
         made.diff.push(Diff::Value {
             name: "power".to_owned(),
-            old: Some("on".to_owned()),
+            old: Some(if known { "on" } else { "unknown" }.to_owned()),
             new: Some("off".to_owned()),
         });
         made

@@ -37,6 +37,7 @@ pub(super) struct Picture<'a> {
     back_before: Option<Timestamp>,
     boots: BTreeMap<String, String>,
     cluster: &'a str,
+    tries: bool,
 }
 
 impl<'a> Picture<'a> {
@@ -102,6 +103,7 @@ impl<'a> Picture<'a> {
             back_before: back_before.or_else(|| former?.back_before),
             boots,
             cluster: &inventory.cluster,
+            tries: shutdown.tries(),
             mark,
         }
     }
@@ -110,6 +112,15 @@ impl<'a> Picture<'a> {
     pub(super) fn on(&self) -> impl Iterator<Item = &'a inventory::Host> {
         self.hosts.iter().filter_map(|host| match host {
             Host::On(host) => Some(*host),
+            _ => None,
+        })
+    }
+
+    /// The hosts of which nothing is known, in an emergency: each is told to power off all the same, for
+    /// it may be on, and only slow.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &'a inventory::Host> {
+        self.hosts.iter().filter_map(|host| match host {
+            Host::Silent(host, _) if self.tries && !host.optional => Some(*host),
             _ => None,
         })
     }

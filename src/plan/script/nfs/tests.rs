@@ -216,12 +216,7 @@ fn a_dead_server_is_never_waited_for() {
 /// the next boot.
 #[test]
 fn what_is_let_go_for_a_shutdown_is_detached_at_the_worst() {
-    let release = || {
-        Step::Shutdown(ShutdownStep::Release {
-            target: "/mnt/a".to_owned(),
-            automount: Some("mnt-a.automount".to_owned()),
-        })
-    };
+    let release = || release(false);
     let host = Host::new();
     let unit = host.unit("mnt-a.automount");
     assert_eq!(
@@ -255,6 +250,42 @@ fn what_is_let_go_for_a_shutdown_is_detached_at_the_worst() {
     assert!(said.contains("could not be detached, and stays"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(20));
     assert!(unit.exists());
+    assert!(
+        !host.calls().contains("umount -f"),
+        "that is for an emergency"
+    );
+}
+
+fn release(force: bool) -> Step {
+    Step::Shutdown(ShutdownStep::Release {
+        target: "/mnt/a".to_owned(),
+        automount: Some("mnt-a.automount".to_owned()),
+        force,
+    })
+}
+
+/// In an emergency, calls that wait for a dead server are made to fail before its folder is detached:
+/// after that nobody can, and the host waits for them when it goes off.
+#[test]
+fn in_an_emergency_calls_that_wait_for_a_dead_server_fail_first() {
+    let host = Host::new();
+    host.mounts(MOUNTED);
+    host.program("stat", "trap '' TERM; exec sleep 100");
+    let (status, said) = host.step(&release(true));
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("does not answer"), "{said}");
+    let calls = host.calls();
+    let place = |call: &str| {
+        let found = calls.find(call);
+        found.unwrap_or_else(|| panic!("no {call} in\n{calls}"))
+    };
+    assert!(place("umount -f -i -c -- /mnt/a") < place("systemctl stop"));
+    // One whose server answers is unmounted as ever.
+    let host = Host::new();
+    host.mounts(MOUNTED);
+    let (status, said) = host.step(&release(true));
+    assert_eq!((status, said.as_str()), (0, "unmounted /mnt/a\n"));
+    assert!(!host.calls().contains("umount -f"), "{}", host.calls());
 }
 
 #[test]
