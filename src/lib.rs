@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod known;
 pub mod local;
 pub mod nfs;
+pub mod openstack;
 pub mod plan;
 pub mod playbook;
 pub mod preflight;
