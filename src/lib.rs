@@ -4,8 +4,8 @@
 //! what is there, a pure planner makes a graph of changes from the two, guards read the graph and
 //! may refuse it, a person confirms it, the executor runs it, and a second plan proves it.
 //!
-//! The core (`inventory` to `plan`) does no I/O. Only `fleet`, `provider`, `ssh` and `docker` reach
-//! outside; `cli` and `ui` only parse and print.
+//! The core (`inventory` to `plan`) does no I/O. Only `fleet`, `provider`, `ssh`, `docker` and
+//! `openstack` reach outside; `cli` and `ui` only parse and print.
 
 pub mod audit;
 pub mod backup;

@@ -4,10 +4,16 @@
 //! is asked, as plain data. The types of the client libraries stay inside this module, so that
 //! another library can take their place.
 
+mod client;
 pub mod cloud;
+mod config;
+mod console;
 mod error;
 pub mod model;
 
+pub use client::OpenStack;
 pub use cloud::{Answer, BoxedCloud, Cloud, Given, Made, Survey, survey};
+pub use config::{Account, Application, Login, NameOrId, Project, Wanted};
+pub use console::host_keys;
 pub use error::{CloudError, CloudFault};
 pub use model::{Cluster, Kind};

@@ -6,6 +6,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: a failed step ends it")]
 
+#[path = "openstack/client.rs"]
+mod client;
+#[path = "openstack/faults.rs"]
+mod faults;
 #[path = "openstack/harness.rs"]
 mod harness;
 #[path = "lab/run.rs"]
@@ -33,6 +37,18 @@ fn a_cloud_of_fake_hosts() {
             ("the binary in the cloud's network", harness::binary),
         ],
     );
+}
+
+#[test]
+#[ignore = "needs root and starts an OpenStack of fake hosts"]
+fn the_client_and_a_cloud() {
+    let world = World::new(Hosts::Fake);
+    let clouds = world.clouds();
+    world.inside(|| {
+        client::every_verb(&clouds);
+        client::refusals(&clouds);
+        client::failing_network(&clouds);
+    });
 }
 
 #[test]

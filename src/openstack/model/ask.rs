@@ -15,8 +15,10 @@ pub struct NewServer {
     pub name: String,
     /// The ID of its flavor.
     pub flavor: String,
-    /// The ID of the image to boot from, or to make `boot_volume` of.
+    /// The ID of the image to boot from, or to make `boot_volume` of. Not read with `boot_from`.
     pub image: String,
+    /// The ID of a volume to boot from, made of an image before; it stays when the server goes.
+    pub boot_from: Option<String>,
     /// The IDs of its ports, in the order of the guest's cards.
     pub ports: Vec<String>,
     /// The disk to boot from; `None` boots from the flavor's own disk.
@@ -36,7 +38,8 @@ pub struct NewServer {
     pub config_drive: bool,
 }
 
-/// A disk to boot from, made of the server's image.
+/// A disk to boot from, made of the server's image by the cloud. It carries no mark: one that is to
+/// stay when the server goes is better made by itself, and named in [`NewServer::boot_from`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootVolume {
     /// Its size in GiB.
@@ -228,7 +231,7 @@ pub enum ImageFormat {
     Raw,
     /// As `qemu-img` makes it.
     Qcow2,
-    /// As VMware makes it.
+    /// As `VMware` makes it.
     Vmdk,
 }
 
