@@ -15,6 +15,7 @@ mod hosts;
 mod names;
 pub(crate) mod nearest;
 mod nfs;
+pub mod openstack;
 mod power;
 pub mod range;
 mod raw;
@@ -36,6 +37,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use export::{to_ansible, to_json};
 pub use hook::{Hook, HookCommand, HookPlace, Moment};
 pub use nfs::{Export, Mount};
+pub use openstack::{OpenStack, Server};
 pub use power::{Ipmi, Power, PowerCommand, WakeOnLan};
 pub use schema::schema;
 pub use selector::{Selector, SelectorError};
@@ -54,6 +56,10 @@ pub const EXAMPLES: &[(&str, &str)] = &[
         include_str!("../inventories/bare-metal.toml"),
     ),
     ("minimal.toml", include_str!("../inventories/minimal.toml")),
+    (
+        "openstack.toml",
+        include_str!("../inventories/openstack.toml"),
+    ),
 ];
 
 /// A checked inventory: names are unique, references exist, and every setting is resolved.
@@ -71,6 +77,9 @@ pub struct Inventory {
     pub backup: Option<crate::backup::Settings>,
     /// Settings of the local lab; used by the hosts whose provider is [`Provider::Lab`].
     pub lab: Lab,
+    /// What holds for all servers of [`Provider::OpenStack`]; `None` where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub openstack: Option<OpenStack>,
     /// The stacks and services that come up before all others after a shutdown, in this order.
     pub start_first: Vec<String>,
     /// The hosts, in the order of the file, ranges expanded.
@@ -111,6 +120,9 @@ pub enum Provider {
     Static,
     /// A container on this machine, made by skep.
     Lab,
+    /// A server of an OpenStack cloud, made by skep.
+    #[serde(rename = "openstack")]
+    OpenStack,
 }
 
 /// One host with all its settings.
@@ -157,6 +169,9 @@ pub struct Host {
     pub disks: Vec<u64>,
     /// What is run before and after what is done to it, in the order of the file.
     pub hooks: Vec<Hook>,
+    /// The server that it is, where its provider is [`Provider::OpenStack`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
     /// How it is switched on and off from here; `None` where nobody can, or where the lab does it.
     pub power: Option<Power>,
 }

@@ -36,6 +36,7 @@ fn host(name: String, role: Role) -> Host {
         nfs_domain: None,
         disks: Vec::new(),
         hooks: Vec::new(),
+        server: None,
         power: None,
     }
 }
@@ -58,6 +59,7 @@ fn inventory(managers: usize, workers: usize) -> Inventory {
             memory_mib: None,
             cpu_percent: None,
         },
+        openstack: None,
         start_first: Vec::new(),
         backup: None,
         hosts: managers.chain(workers).collect(),

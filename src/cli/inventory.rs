@@ -70,6 +70,7 @@ fn table(inventory: &Inventory) -> Table {
         let address = match (&host.address, host.provider) {
             (Some(address), _) => address.clone(),
             (None, Provider::Lab) => "(lab)".to_owned(),
+            (None, Provider::OpenStack) => "(openstack)".to_owned(),
             (None, Provider::Static) => String::new(),
         };
         let groups: Vec<&str> = host.groups.iter().map(String::as_str).collect();

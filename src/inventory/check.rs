@@ -39,17 +39,20 @@ pub(super) fn check(
                 .at(&table.span, "no host has `provider = \"lab\"`"),
         );
     }
+    let complete = hosts.complete;
     let mut inventory = Inventory {
         cluster,
         path: path.to_owned(),
         swarm,
         backup: None,
         lab,
+        openstack: None,
         start_first: start_first(raw, out),
         hosts: hosts.list,
     };
     super::nfs::apply(raw, &mut inventory, out);
     super::hook::apply(raw, &mut inventory, out);
+    super::openstack::apply(raw, &mut inventory, complete, &paths, out);
     super::backup::apply(raw, &mut inventory, &paths, out);
     inventory
 }

@@ -7,7 +7,8 @@ use super::names::{address_fault, expand_range, names};
 use super::read::{At, Field};
 use super::resolve::{self, Depth, Layer, Layers, Paths, Picked, setting};
 use super::{
-    Advertise, Host, Lab, LabDriver, Provider, Role, nearest, power, range, raw, together,
+    Advertise, Host, Lab, LabDriver, Provider, Role, nearest, openstack, power, range, raw,
+    together,
 };
 
 /// The hosts with the place of each one's block.
@@ -130,6 +131,15 @@ fn expand<'a>(
     for one in advertise.iter_mut().filter(bare).filter(|_| is_vm) {
         one.interface = Some(Lab::VM_INTERFACE.to_owned());
     }
+    if let Some(provider) = provider {
+        openstack::elsewhere(host, provider, out);
+    }
+    let servers = match (provider, &role) {
+        (Some(Provider::OpenStack), Some(role)) => {
+            openstack::server(&layers, host, name, names.len(), *role.value, paths, out)
+        }
+        _ => Vec::new(),
+    };
     let role = *role?.value;
 
     let hosts = names.into_iter().enumerate().map(|(index, name)| Host {
@@ -170,6 +180,7 @@ fn expand<'a>(
         nfs_domain: None,
         disks: disks.clone(),
         hooks: Vec::new(),
+        server: servers.get(index).cloned(),
         power: powers.get(index).cloned().flatten(),
     });
     Some(Block {
@@ -244,12 +255,21 @@ fn disks(
         Field::Wrong => true,
         Field::Absent => false,
     });
-    if provider == Some(Provider::Static) {
+    if matches!(provider, Some(Provider::Static | Provider::OpenStack)) {
         // What a group or the lab says is for those of its hosts that are made here.
         if disks.depth == Depth::Host {
-            let error = Diagnostic::error("`disks` on a host that exists already");
+            let (what, help) = match provider {
+                Some(Provider::OpenStack) => {
+                    ("a server of a cloud", "use `volumes` of `openstack`")
+                }
+                _ => (
+                    "a host that exists already",
+                    "remove it; `[storage]` says which disks are used",
+                ),
+            };
+            let error = Diagnostic::error(format!("`disks` on {what}"));
             let error = error.at(disks.span, "only hosts of the lab are given disks");
-            out.push(error.help("remove it; `[storage]` says which disks are used"));
+            out.push(error.help(help));
         }
         return Vec::new();
     }
@@ -303,7 +323,7 @@ fn addresses(
             out.push(
                 Diagnostic::error(format!("host `{}` has no address", name.value))
                     .at(&name.span, "where is it?")
-                    .help("set `address`, or `provider = \"lab\"` to have it made here"),
+                    .help("set `address`, or `provider = \"lab\"` to have it made here, or `provider = \"openstack\"` on a cloud"),
             );
         }
         return Vec::new();
@@ -313,6 +333,11 @@ fn addresses(
         let error = error.at(&address.span, "the lab gives it one");
         out.push(error.help("remove it, or set `provider = \"static\"` for a host that exists"));
         return Vec::new();
+    }
+    if provider == Provider::OpenStack {
+        // They are checked with the rest of the server, as those of its port.
+        let words = expand_range(address, &mut Vec::new()).unwrap_or_default();
+        return words;
     }
     let Some(addresses) = matching(address, name, count, out) else {
         return Vec::new();

@@ -1,6 +1,7 @@
 //! The inventory as it stands in the file: every table, key and type. Its documentation is what
 //! the JSON Schema tells editors.
 
+use super::openstack::{AntiAffinity, Floating};
 use super::read::{At, Map, record};
 use super::values::{
     ByteSize, Cpus, Days, Json, MemoryMib, Net, OneOrMany, Release, Timeout, Toml,
@@ -28,6 +29,8 @@ record! {
         "backup" => backup: Backup,
         /// The hosts whose provider is `lab`: containers on this machine.
         "lab" => lab: Lab,
+        /// The hosts whose provider is `openstack`: servers of a cloud.
+        "openstack" => openstack: OpenStack,
         /// Folders that hosts export and mount.
         "nfs" => nfs: Nfs,
         /// What is run before and after what is done to hosts.
@@ -326,6 +329,81 @@ record! {
 }
 
 record! {
+    /// Servers of an OpenStack cloud. `cloud`, `region`, `keypair`, `public-key`, `ssh-from` and
+    /// `encrypted-overlay` hold for the cluster as a whole; the rest a group or a host may say otherwise.
+    OpenStack {
+        /// The cloud's name in `clouds.yaml`. Default: that of the environment (`OS_CLOUD`, else
+        /// `OS_*`).
+        "cloud" => cloud: String,
+        /// The region, in place of the cloud's own.
+        "region" => region: String,
+        /// A key pair that the cloud has already, in place of one that is made.
+        "keypair" => keypair: String,
+        /// The file of the public key that is for the login user. Default: that beside `identity`
+        /// of `[ssh]`.
+        "public-key" => public_key: String,
+        /// The networks that SSH is let in from. Default: all, with a warning.
+        "ssh-from" => ssh_from: Vec<At<Net>>,
+        /// Whether the members let in each other's ESP, which encrypted overlay networks need.
+        /// Default `true`.
+        "encrypted-overlay" => encrypted_overlay: bool,
+        /// The name or ID of the image.
+        "image" => image: String,
+        /// Properties of the image, in place of its name: the newest that has them all.
+        "image-properties" => image_properties: Map<At<String>>,
+        /// The name or ID of the flavor.
+        "flavor" => flavor: String,
+        /// The names or IDs of the networks. The first is that of the swarm.
+        "networks" => networks: Vec<At<String>>,
+        /// Security groups beside the one that skep makes for the cluster: names or IDs.
+        "security-groups" => security_groups: Vec<At<String>>,
+        /// Which servers get a floating IP: `none`, `managers`, `workers` or `all`. Default `none`.
+        "floating-ips" => floating_ips: Floating,
+        /// The external network that floating IPs are from.
+        "floating-network" => floating_network: String,
+        /// The availability zones over which servers of one role are spread. Default: as the cloud
+        /// likes.
+        "availability-zones" => availability_zones: Vec<At<String>>,
+        /// Whether servers of one role are kept on different machines of the cloud: `soft` as far
+        /// as there are any, `hard` or not at all, `none`. Default `soft` for managers, `none` for
+        /// others.
+        "anti-affinity" => anti_affinity: AntiAffinity,
+        /// The size of the volume that the server boots from. Default: it boots from the flavor's
+        /// own disk.
+        "boot-volume" => boot_volume: ByteSize,
+        /// The type of that volume. Default: the cloud's own.
+        "boot-volume-type" => boot_volume_type: String,
+        /// More volumes, which stay when the server goes.
+        "volumes" => volumes: Vec<At<OpenStackVolume>>,
+        /// Metadata of the server.
+        "metadata" => metadata: Map<At<String>>,
+        /// The file of a template for the user-data, in place of skep's own.
+        "user-data" => user_data: String,
+        /// Whether the server finds its metadata on a disk too. Default `false`.
+        "config-drive" => config_drive: bool,
+    }
+}
+
+record! {
+    /// A volume beside the one that a server boots from.
+    OpenStackVolume {
+        /// Its name, unique on the server.
+        "name" => name: String,
+        /// Its size in whole GiB.
+        "size" => size: ByteSize,
+        /// Its type. Default: the cloud's own.
+        "type" => kind: String,
+    }
+}
+
+// The list holds as a whole, so two groups of one host that both have it contradict each other.
+impl PartialEq for OpenStackVolume {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+record! {
     /// A group of hosts.
     Group {
         /// The role of hosts that do not say so themselves.
@@ -348,6 +426,8 @@ record! {
         "storage" => storage: Storage,
         /// How these machines are switched on and off from here.
         "power" => power: Power,
+        /// The servers of an OpenStack cloud, where they differ from what the cluster says.
+        "openstack" => openstack: OpenStack,
         /// The network interface whose address the nodes tell the others.
         "advertise-interface" => advertise_interface: String,
         /// The interface for the traffic of containers, where it differs.
@@ -360,11 +440,13 @@ record! {
     Host {
         /// The name, or a range of names.
         "name" => name: String,
-        /// The address to connect to, or a range of them.
+        /// The address to connect to, or a range of them. Of a server of a cloud: its own, on the
+        /// first of its networks.
         "address" => address: String,
         /// What it is in the swarm; `none` is a host outside it.
         "role" => role: Role,
-        /// Where it comes from: `static` exists already, `lab` is made on this machine.
+        /// Where it comes from: `static` exists already, `lab` is made on this machine, `openstack`
+        /// is a server of a cloud.
         "provider" => provider: Provider,
         /// Labels of the node.
         "labels" => labels: Map<At<String>>,
@@ -387,6 +469,9 @@ record! {
         "storage" => storage: Storage,
         /// How the machine is switched on and off from here. An empty table is: not at all.
         "power" => power: Power,
+        /// The server of an OpenStack cloud, where it differs from what its groups and the cluster
+        /// say.
+        "openstack" => openstack: OpenStack,
         /// The address that it tells the other nodes, or a range of them.
         "advertise-address" => advertise_address: String,
         /// The network interface whose address it tells the others.

@@ -25,7 +25,7 @@ pub(super) enum Depth {
 }
 
 impl<'a> Layer<'a> {
-    fn depth(self) -> Depth {
+    pub(super) fn depth(self) -> Depth {
         match self {
             Self::Host(_) => Depth::Host,
             Self::Group(..) => Depth::Group,
@@ -47,6 +47,18 @@ impl<'a> Layer<'a> {
             Self::Group(_, group) => group.power.get(),
             Self::Cluster(cluster) => cluster.power.get(),
         }
+    }
+
+    pub(super) fn openstack_field(self) -> &'a Field<raw::OpenStack> {
+        match self {
+            Self::Host(host) => &host.openstack,
+            Self::Group(_, group) => &group.openstack,
+            Self::Cluster(cluster) => &cluster.openstack,
+        }
+    }
+
+    pub(super) fn openstack(self) -> Option<&'a raw::OpenStack> {
+        self.openstack_field().get()
     }
 
     pub(super) fn docker(self) -> Option<&'a raw::Docker> {

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
+use super::openstack::{AntiAffinity, Floating};
 use super::read::{At, Read, Value, expected, whole};
 use super::{
     Availability, DockerSource, Filesystem, HookPlace, HostKeyCheck, LabDriver, Moment, Provider,
@@ -48,7 +49,22 @@ macro_rules! words {
 pub(crate) use words;
 
 words!(Role { "manager" => Role::Manager, "worker" => Role::Worker, "none" => Role::None });
-words!(Provider { "static" => Provider::Static, "lab" => Provider::Lab });
+words!(Provider {
+    "static" => Provider::Static,
+    "lab" => Provider::Lab,
+    "openstack" => Provider::OpenStack,
+});
+words!(AntiAffinity {
+    "none" => AntiAffinity::None,
+    "soft" => AntiAffinity::Soft,
+    "hard" => AntiAffinity::Hard,
+});
+words!(Floating {
+    "none" => Floating::None,
+    "managers" => Floating::Managers,
+    "workers" => Floating::Workers,
+    "all" => Floating::All,
+});
 words!(Availability {
     "active" => Availability::Active,
     "pause" => Availability::Pause,

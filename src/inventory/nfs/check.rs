@@ -302,7 +302,7 @@ fn server(
 fn reachable_at(host: &Host) -> String {
     let address = match (host.advertise.address, host.provider, &host.address) {
         (Some(address), _, _) => address.to_string(),
-        (None, Provider::Static, Some(address)) => address.clone(),
+        (None, Provider::Static | Provider::OpenStack, Some(address)) => address.clone(),
         (None, _, _) => host.name.clone(),
     };
     if address.contains(':') && !address.starts_with('[') {

@@ -47,8 +47,8 @@ impl PowerWay {
     pub fn of(host: &Host) -> Self {
         match (&host.power, host.provider) {
             (_, Provider::Lab) => Self::Lab,
-            (Some(power), Provider::Static) => Self::Inventory(power.clone()),
-            (None, Provider::Static) => Self::Person {
+            (Some(power), Provider::Static | Provider::OpenStack) => Self::Inventory(power.clone()),
+            (None, Provider::Static | Provider::OpenStack) => Self::Person {
                 address: host.address.clone().unwrap_or_default(),
             },
         }
