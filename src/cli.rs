@@ -6,6 +6,7 @@ mod book;
 pub mod check;
 pub mod cluster;
 pub mod completions;
+pub mod destroy;
 pub mod docker;
 pub mod drill;
 pub mod exec;
@@ -28,6 +29,7 @@ pub mod restore;
 pub mod rotate;
 pub mod run;
 pub mod schema;
+mod servers;
 pub mod shutdown;
 pub mod ssh;
 pub mod start;
@@ -171,6 +173,8 @@ pub enum Command {
     Recover(recover::RecoverArgs),
     /// Take the whole swarm apart
     Reset(reset::ResetArgs),
+    /// Remove the servers that skep made on a cloud, and what belongs to them
+    Destroy(destroy::DestroyArgs),
     /// Make new join tokens, a new unlock key or a new certificate authority
     Rotate(rotate::RotateArgs),
     /// Save the key that managers want which were restarted under autolock
@@ -288,6 +292,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Restore(args) => restore::run(&args, global, printer),
         Command::Recover(args) => recover::run(&args, global, printer),
         Command::Reset(args) => reset::run(&args, global, printer),
+        Command::Destroy(args) => destroy::run(&args, global, printer),
         Command::Rotate(args) => rotate::run(&args, global, printer),
         Command::UnlockKey(args) => rotate::unlock_key(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),

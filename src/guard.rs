@@ -2,6 +2,7 @@
 //! know nothing of how the plan came to be, so that a mistake of the planner stops here.
 
 mod backup;
+pub mod cloud;
 mod forgotten;
 mod power;
 mod raft;

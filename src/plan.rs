@@ -2,6 +2,7 @@
 
 mod advertise;
 mod build;
+pub mod cloud;
 pub mod graph;
 mod hook;
 mod nfs;
@@ -27,7 +28,8 @@ pub use start::StartStep;
 pub(crate) use step::availability_name;
 pub(crate) use step::bytes;
 pub use step::{
-    BackupCall, Condition, DeviceId, DockerCall, HostCall, LabCall, Note, Origin, PackageSpec,
+    BackupCall, CloudCall, Condition, DeviceId, DockerCall, HostCall, LabCall, Note, Origin,
+    PackageSpec,
     PowerCall, PowerWay, ServiceAction, Step, StorageCall,
 };
 
@@ -211,6 +213,8 @@ pub enum Lane {
     Disruption,
     /// Making hosts on this machine.
     Lab,
+    /// Calls of a cloud.
+    Cloud,
 }
 
 impl Lane {
@@ -219,6 +223,7 @@ impl Lane {
         match self {
             Self::Raft | Self::Disruption => 1,
             Self::Lab => 4,
+            Self::Cloud => 16,
         }
     }
 }

@@ -17,11 +17,12 @@ use crate::gather::{gather, gather_later};
 use crate::guard;
 use crate::inventory::{Host, Inventory, Provider};
 use crate::known::Known;
+use crate::openstack::BoxedCloud;
 use crate::plan::{Plan, Refusal};
 use crate::procedure::Procedure;
 use crate::provider::lab::Lab;
 use crate::secret;
-use crate::state::State;
+use crate::state::{State, Token};
 use crate::swarm::{Gathered, LastSeen, Swarm};
 use crate::ui::follow::{Format, follow};
 use crate::ui::report::Report;
@@ -29,6 +30,7 @@ use crate::ui::{Printer, prompt};
 
 use super::Global;
 use super::load::load;
+use super::servers;
 
 /// How long to wait before managers without a leader are asked again. An election begins after
 /// 10 to 19 s without a heartbeat of the leader (swarmkit's `ElectionTick` of 10 and its random
@@ -43,11 +45,14 @@ pub struct Cluster {
     pub live: Arc<Live>,
     /// The lab, for an inventory that has hosts in it.
     pub lab: Option<Arc<Lab>>,
+    /// The cloud, for an inventory that has servers on one.
+    pub cloud: Option<BoxedCloud>,
     /// The hosts that the verb is about.
     pub selected: BTreeSet<String>,
     /// Whether a new swarm may be made beside one that was seen before and may live still.
     pub new_swarm: bool,
     state: Option<State>,
+    secrets: Secrets,
 }
 
 impl Cluster {
@@ -85,19 +90,47 @@ impl Cluster {
         } else {
             None
         };
+        servers::read_files(&mut inventory)?;
+        let cloud = servers::connect(&inventory)?;
+        let state = State::of(&inventory.cluster).ok();
+        if let Some(cloud) = &cloud {
+            servers::learn(&mut inventory, cloud, state.as_ref(), printer).await?;
+        }
         let secrets = secrets(&inventory, printer).await?;
         // Where the system does not let us, fewer hosts at once is all that comes of it.
         let _kept = crate::ssh::raise_open_files();
-        let live = Arc::new(Live::new(&inventory, &secrets, lab.clone()));
-        let state = State::of(&inventory.cluster).ok();
+        let live = Live::new(&inventory, &secrets, lab.clone());
+        if let Some(cloud) = &cloud {
+            live.keep_cloud(Arc::clone(cloud));
+        }
         Ok(Self {
             inventory,
-            live,
+            live: Arc::new(live),
             lab,
+            cloud,
             selected,
             new_swarm: false,
             state,
+            secrets,
         })
+    }
+
+    /// Asks the cloud anew for the addresses of its servers, some of which were made since. Hooks on
+    /// this machine work under the lock with `token`.
+    ///
+    /// # Errors
+    ///
+    /// When the cloud does not tell.
+    pub async fn look_again(&mut self, printer: &Printer, token: &Token) -> Result<()> {
+        let Some(cloud) = &self.cloud else {
+            return Ok(());
+        };
+        servers::learn(&mut self.inventory, cloud, self.state.as_ref(), printer).await?;
+        let live = Live::new(&self.inventory, &self.secrets, self.lab.clone());
+        live.keep_cloud(Arc::clone(cloud));
+        live.lend(token);
+        self.live = Arc::new(live);
+        Ok(())
     }
 
     /// Asks all hosts, and plans the procedure.

@@ -202,10 +202,18 @@ fn act_on(
         if let (Some(edit), false) = (&edit, on.work.json) {
             edit.show(printer);
         }
+        let leaves = act == NodeAct::Remove && cluster.cloud.is_some();
+        let leaving = leaves.then(|| nodes.clone());
         let procedure = Procedure::Node(NodeProcedure { act, nodes });
         let mut work = Work::begin(cluster, procedure, verb, &on.work, printer)?;
         work.audit.named(told);
-        work.run().await?;
+        if let Some(nodes) = leaving {
+            let result = leave(&mut work, &nodes).await;
+            work.finished(&result).await?;
+            result?;
+        } else {
+            work.run().await?;
+        }
         if let Some(edit) = edit {
             return edit.write();
         }
@@ -214,6 +222,16 @@ fn act_on(
         }
         Ok(())
     })
+}
+
+/// Takes nodes out of the swarm, and then their servers out of the cloud.
+async fn leave(work: &mut Work<'_>, nodes: &[String]) -> Result<()> {
+    work.started().await?;
+    let lock = work.lock().await?;
+    let result = work.rounds(&[], &lock).await;
+    work.let_go(lock, &result).await;
+    result?;
+    super::destroy::remove_servers(work, nodes).await
 }
 
 /// Places tasks anew.

@@ -18,6 +18,7 @@ use crate::ui::follow::Format;
 use crate::ui::{Printer, diff, plan as show, text};
 
 use super::cluster::{Cluster, Emit, Follow};
+use super::up::cloud::plan_servers;
 use super::{Global, block_on, wipe};
 
 /// The arguments of `skep plan`.
@@ -85,18 +86,22 @@ pub fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> Result<()> {
 /// The plan, with the hosts of a lab that are still to be made: there is nothing to ask them.
 async fn plan_all(cluster: &Cluster, prune: bool, emit: &Emit) -> Result<Plan> {
     let procedure = Procedure::Up { prune };
-    let missing = match &cluster.lab {
+    let mut missing = match &cluster.lab {
         Some(lab) => missing(cluster, lab).await?,
         None => Vec::new(),
     };
+    let of_cloud = plan_servers(cluster).await?.map(|(plan, _)| plan);
+    let of_cloud = of_cloud.unwrap_or_default();
+    missing.extend(no_servers(cluster));
     if missing.is_empty() {
-        return Ok(cluster.plan(&procedure, &|event| emit.emit(event)).await.1);
+        let plan = cluster.plan(&procedure, &|event| emit.emit(event)).await.1;
+        return Ok(together(of_cloud, plan));
     }
     let there = cluster
         .inventory
         .hosts
         .iter()
-        .filter(|host| host.provider != Provider::Lab || !missing.contains(&host.name));
+        .filter(|host| !missing.contains(&host.name));
     let gathered =
         crate::gather::gather(cluster.live.as_ref(), there, &[], &|event| emit.emit(event)).await;
     // A swarm is not planned while some of its hosts are not there to be asked.
@@ -111,7 +116,27 @@ async fn plan_all(cluster: &Cluster, prune: bool, emit: &Emit) -> Result<Plan> {
     {
         plan.hosts.insert(host, Outlook::Make);
     }
-    Ok(plan)
+    Ok(together(of_cloud, plan))
+}
+
+/// The hosts whose servers are not there, or not so far that they have an address.
+fn no_servers(cluster: &Cluster) -> impl Iterator<Item = String> {
+    let hosts = cluster.inventory.hosts.iter();
+    let missing = hosts.filter(|it| it.provider == Provider::OpenStack && it.address.is_none());
+    missing.map(|host| host.name.clone())
+}
+
+/// What is made in the cloud, and then what the hosts need.
+fn together(of_cloud: Plan, mut plan: Plan) -> Plan {
+    for (host, outlook) in of_cloud.hosts {
+        if outlook != Outlook::Same {
+            plan.hosts.insert(host, outlook);
+        }
+    }
+    plan.changes.splice(0..0, of_cloud.changes);
+    plan.warnings.splice(0..0, of_cloud.warnings);
+    plan.refusals.splice(0..0, of_cloud.refusals);
+    plan
 }
 
 /// The hosts of the lab that do not run, or are not there at all.

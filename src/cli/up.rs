@@ -1,5 +1,6 @@
 //! `skep up`: makes the cluster what the inventory says.
 
+pub(super) mod cloud;
 mod lab;
 
 use std::fs;
@@ -13,6 +14,7 @@ use crate::procedure::Procedure;
 use crate::shell;
 use crate::ui::Printer;
 
+pub(super) use cloud::make_servers;
 pub(super) use lab::make_hosts;
 
 use super::cluster::Cluster;
@@ -119,12 +121,14 @@ pub(super) async fn bring_up(work: &mut Work<'_>) -> Result<()> {
 
 async fn make_and_set_up(work: &mut Work<'_>) -> Result<()> {
     work.started().await?;
-    let made = make_hosts(work).await?;
+    let of_lab = make_hosts(work).await?;
+    let of_cloud = make_servers(work).await?;
+    let made = [of_lab.as_slice(), &of_cloud].concat();
     let lock = work.lock().await?;
     let result = work.rounds(&made, &lock).await;
     work.let_go(lock, &result).await;
     result?;
-    tell_of_lab(work, &made);
+    tell_of_lab(work, &of_lab);
     Ok(())
 }
 

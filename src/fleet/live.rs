@@ -3,6 +3,7 @@
 
 mod audit;
 mod backup;
+mod cloud;
 mod drain;
 pub mod drill;
 mod hook;
@@ -34,7 +35,8 @@ use tokio::time::Instant;
 use crate::facts::{self, HostFacts, Probes};
 use crate::inventory::{HookPlace, Inventory, Provider};
 use crate::known::Known;
-use crate::plan::{BackupCall, HostCall, LabCall, PowerWay, Step, script};
+use crate::openstack::BoxedCloud;
+use crate::plan::{BackupCall, CloudCall, HostCall, LabCall, PowerWay, Step, script};
 use crate::provider::lab::Lab;
 use crate::record::Record;
 use crate::ssh::{Client, Options};
@@ -44,6 +46,7 @@ use super::{Fault, FaultKind, Fleet};
 
 pub use backup::Keys;
 pub(crate) use backup::contents;
+pub use cloud::CloudRun;
 pub use lock::{LockError, RemoteLock};
 pub use remote::Remote;
 pub(crate) use remote::fault;
@@ -63,6 +66,8 @@ pub struct Live {
     /// How they are switched on and off from here.
     ways: HashMap<String, PowerWay>,
     lab: Option<Arc<Lab>>,
+    /// The cloud, where there is one.
+    cloud: OnceLock<CloudRun>,
     /// The inventory's file, for hooks.
     inventory: PathBuf,
     /// The token of the run's lock, for hooks on this machine.
@@ -94,6 +99,9 @@ impl Live {
                 (Some(lab), Provider::Lab) => {
                     Remote::of_lab(client.clone(), host.name.clone(), lab.clone())
                 }
+                (_, Provider::OpenStack) if host.address.is_none() => {
+                    Remote::not_made(client.clone(), host.name.clone())
+                }
                 _ => Remote::new(client.clone(), target(inventory, host, secrets)),
             };
             (host.name.clone(), Arc::new(remote))
@@ -104,6 +112,7 @@ impl Live {
             remotes: remotes.collect(),
             ways: ways.collect(),
             lab,
+            cloud: OnceLock::new(),
             inventory: inventory.path.clone(),
             token: OnceLock::new(),
             of_power: OnceLock::new(),
@@ -139,6 +148,23 @@ impl Live {
     pub fn lend(&self, token: &Token) {
         // One run has one lock.
         let _first = self.token.set(token.clone());
+    }
+
+    /// Keeps the cloud that servers are made on.
+    pub fn keep_cloud(&self, cloud: BoxedCloud) {
+        // An inventory has one cloud.
+        let _first = self.cloud.set(CloudRun::new(cloud));
+    }
+
+    async fn in_cloud(
+        &self,
+        call: &CloudCall,
+        output: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(), Fault> {
+        match self.cloud.get() {
+            Some(cloud) => cloud.call(call, output).await,
+            None => Err(Fault::new(FaultKind::Failed, "this inventory has no cloud")),
+        }
     }
 
     /// Keeps the secrets of the playbook that is run; they are filled in only where a file that
@@ -397,6 +423,7 @@ impl Fleet for Live {
                     | BackupCall::Wake { .. }),
                 ) => backup::call(self, host, call, output).await,
                 Step::Lab(call) => self.lab(host, call, output).await,
+                Step::Cloud(call) => self.in_cloud(call, output).await,
                 Step::Upload { from, to, files } => {
                     self.upload(host, from, to, files, output).await
                 }

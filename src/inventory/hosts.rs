@@ -70,6 +70,10 @@ struct Block<'a> {
 }
 
 /// The hosts of one block; `None` when its name or role cannot be told.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one part for each setting of a block"
+)]
 fn expand<'a>(
     raw: &'a raw::Inventory,
     block: &'a At<raw::Host>,

@@ -115,6 +115,7 @@ pub fn script(step: &Step) -> Option<Script> {
         | Step::PowerOff { .. }
         | Step::Wait { .. }
         | Step::Lab(_)
+        | Step::Cloud(_)
         | Step::Power(_)
         | Step::Start(_)
         | Step::Upload { .. }

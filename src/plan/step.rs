@@ -1,6 +1,7 @@
 //! The steps that changes are made of: data, so that they can be shown, saved, compared and run.
 
 mod backup;
+mod cloud;
 mod host;
 mod power;
 mod rotate;
@@ -20,6 +21,7 @@ use super::shutdown::ShutdownStep;
 use super::start::StartStep;
 
 pub use backup::{BackupCall, Origin};
+pub use cloud::{CloudCall, From as RuleFrom, GroupRef, RuleIn, ServerCall};
 pub use host::{HostCall, Note};
 pub use power::{PowerCall, PowerWay};
 pub use rotate::{KEY_NOTE, KeyNote, KeyTo, RotateCall, WhichKey};
@@ -193,6 +195,8 @@ pub enum Step {
     },
     /// Does something in the local lab.
     Lab(LabCall),
+    /// Does something in a cloud.
+    Cloud(CloudCall),
     /// Does something for NFS.
     Nfs(NfsStep),
     /// Runs a hook of the inventory.
@@ -360,6 +364,7 @@ impl fmt::Display for Step {
                 }
                 LabCall::Start => f.write_str("start the host in the lab"),
             },
+            Self::Cloud(call) => call.fmt(f),
             Self::Nfs(step) => step.fmt(f),
             Self::Hook(step) => step.fmt(f),
             Self::Host(call) => call.fmt(f),

@@ -204,7 +204,7 @@ fn render_change(out: &mut String, change: &Change, verbose: bool, redact: Redac
     after.extend(match change.lane {
         Some(Lane::Raft) => Some("other changes of managers, one at a time".to_owned()),
         Some(Lane::Disruption) => Some("other disruptions, one at a time".to_owned()),
-        Some(Lane::Lab) | None => None,
+        Some(Lane::Lab | Lane::Cloud) | None => None,
     });
     if !after.is_empty() {
         let line = format!("after {}", after.join(", "));

@@ -42,6 +42,8 @@ enum Way {
     Target(Box<Target>),
     /// A host of the lab, whose address and keys are known once it exists.
     Lab(Arc<Lab>),
+    /// A server of a cloud that is not made yet.
+    NotMade,
 }
 
 impl Remote {
@@ -65,10 +67,24 @@ impl Remote {
         }
     }
 
+    /// A server of a cloud that has none of this name yet.
+    pub fn not_made(client: Client, name: String) -> Self {
+        Self {
+            client,
+            name,
+            way: Way::NotMade,
+            session: tokio::sync::Mutex::new(None),
+        }
+    }
+
     /// How to log in.
     pub fn target(&self) -> Result<Target, Fault> {
         match &self.way {
             Way::Target(target) => Ok(Target::clone(target)),
+            Way::NotMade => {
+                let why = "the cloud has no such server of this cluster";
+                Err(Fault::new(FaultKind::Unreachable, why).hint("`skep up` makes it."))
+            }
             Way::Lab(lab) => {
                 let login = lab.login(&self.name)?;
                 Ok(Target {

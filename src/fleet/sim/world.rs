@@ -489,7 +489,8 @@ impl World {
             | Step::Try { .. }
             | Step::Power(_)
             | Step::Start(_)
-            | Step::Lab(_) => {}
+            | Step::Lab(_)
+            | Step::Cloud(_) => {}
             Step::CopySwarmState { id } => return self.copy(name, id),
             Step::Storage(call) => return super::storage::step(host, call),
             Step::Backup(call) => return self.backup(name, call),

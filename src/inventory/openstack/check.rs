@@ -16,6 +16,10 @@ const GIB: u64 = 1 << 30;
 
 /// The settings of a block's servers, one for each name; empty where one is wrong or the hosts come
 /// from elsewhere.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one part for each setting of a server"
+)]
 pub(in crate::inventory) fn server(
     layers: &Layers<'_>,
     block: &raw::Host,

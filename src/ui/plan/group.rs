@@ -102,9 +102,11 @@ pub(super) fn foreign(change: &Change) -> impl Iterator<Item = &ChangeId> {
 fn of_each(change: &Change) -> Change {
     let mut change = change.clone();
     for step in &mut change.steps {
-        if let Step::Hook(hook) = step {
+        match step {
             // Each is told of its own host.
-            hook.variables.clear();
+            Step::Hook(hook) => hook.variables.clear(),
+            Step::Cloud(call) => call.hide(&change.host),
+            _ => {}
         }
     }
     let advertise = change.steps.iter_mut().find_map(|step| match step {

@@ -1,0 +1,243 @@
+//! `skep destroy`: takes away what was made on a cloud.
+
+use clap::Args;
+
+use crate::error::{Error, Result};
+use crate::guard;
+use crate::inventory::Provider;
+use crate::openstack::Survey;
+use crate::plan::{Plan, cloud};
+use crate::procedure::Procedure;
+use crate::shell;
+use crate::ui::{Printer, prompt, text};
+
+use super::cluster::Cluster;
+use super::load::load;
+use super::work::{Work, WorkArgs};
+use super::{Global, block_on, reset, servers};
+
+/// The arguments of `skep destroy`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+What carries the cluster's mark is removed, and nothing else: servers, ports, floating IPs,
+security groups, server groups, the keypair. Volumes stay, unless --volumes is given.
+What is on the servers is lost.
+
+The cluster's name must be typed, or given with --confirm; --yes is no answer.
+
+Examples:
+  skep destroy
+  skep destroy --volumes --confirm hive
+  skep destroy --server w3")]
+pub struct DestroyArgs {
+    /// Remove the volumes too, with all that is on them
+    #[arg(long, conflicts_with = "server")]
+    pub volumes: bool,
+
+    /// Remove only this server, which is no host of the inventory any more
+    #[arg(long, value_name = "NAME")]
+    pub server: Option<String>,
+
+    /// The cluster's name, to go ahead without being asked for it
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+
+    /// What all verbs that change something take.
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
+/// Removes what carries the cluster's mark.
+///
+/// # Errors
+///
+/// Another name, a cloud that does not answer, something that was not removed.
+pub fn run(args: &DestroyArgs, global: &Global, printer: &Printer) -> Result<()> {
+    block_on(async {
+        let inventory = load(global, printer)?;
+        if inventory.openstack.is_none() {
+            let error = Error::usage("no host of this inventory is a server of a cloud");
+            return Err(error.hint("`skep lab down` ends a lab; `skep reset` takes a swarm apart."));
+        }
+        let cluster = Cluster::open_with(inventory, None, printer).await?;
+        let survey = see(&cluster).await?;
+        let name = cluster.inventory.cluster.clone();
+        let plan = match &args.server {
+            Some(server) => one(&cluster, &survey, server)?,
+            None => cloud::destroy(&name, &survey, args.volumes),
+        };
+        if plan.changes.is_empty() {
+            printer.say(format!(
+                "nothing of `{name}` is in the cloud that would be removed"
+            ));
+            return tell(&left(&survey, args), printer);
+        }
+        let procedure = Procedure::Reset;
+        let mut work = Work::begin(cluster, procedure, "destroy", &args.work, printer)?;
+        work.audit.named(told(args));
+        work.started().await?;
+        let result = remove(&mut work, args, &plan, &survey).await;
+        work.finished(&result).await?;
+        result
+    })
+}
+
+/// Removes the servers of `hosts`, which have left the swarm, with their ports and floating IPs. Their
+/// volumes stay.
+pub(super) async fn remove_servers(work: &mut Work<'_>, hosts: &[String]) -> Result<()> {
+    let cloud = &work.cluster;
+    let is_server = |name: &&String| {
+        let host = cloud.inventory.host(name);
+        host.is_some_and(|host| host.provider == Provider::OpenStack)
+    };
+    let hosts: Vec<&String> = hosts.iter().filter(is_server).collect();
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let survey = see(&work.cluster).await?;
+    let mut plan = Plan {
+        cluster: work.cluster.inventory.cluster.clone(),
+        ..Plan::default()
+    };
+    for host in hosts {
+        plan.changes
+            .extend(cloud::gone(&plan.cluster, &survey, host).changes);
+    }
+    plan.refusals = guard::cloud::check(&plan, &survey, true);
+    if plan.changes.is_empty() {
+        return Ok(());
+    }
+    work.show(&plan);
+    if !plan.refusals.is_empty() {
+        return Err(Error::refused("refused; the servers stay"));
+    }
+    let changes = text::count(plan.changes.len(), "change");
+    if !prompt::confirm(&format!("Make {changes} in the cloud?"), work.args.yes)? {
+        work.printer
+            .warn("the servers stay: `skep destroy --server NAME` removes one");
+        return Ok(());
+    }
+    work.execute(&plan, None).await?;
+    work.follow.report.result()
+}
+
+async fn see(cluster: &Cluster) -> Result<Survey> {
+    match &cluster.cloud {
+        Some(cloud) => servers::look(cloud).await,
+        None => Ok(Survey::default()),
+    }
+}
+
+/// A server that no host of the inventory stands for.
+fn one(cluster: &Cluster, survey: &Survey, server: &str) -> Result<Plan> {
+    if cluster.inventory.host(server).is_some() {
+        let error = Error::refused(format!("`{server}` is a host of the inventory"));
+        return Err(error.hint(format!(
+            "`skep node remove {server}` takes it out of the swarm, and then its server away."
+        )));
+    }
+    let plan = cloud::gone(&cluster.inventory.cluster, survey, server);
+    if plan.changes.is_empty() {
+        let names: Vec<&str> = survey.servers.iter().map(|it| it.name.as_str()).collect();
+        let error = Error::usage(format!("the cluster has no server `{server}`"));
+        return Err(error.hint(format!("It has {}.", names.join(", "))));
+    }
+    Ok(plan)
+}
+
+async fn remove(
+    work: &mut Work<'_>,
+    args: &DestroyArgs,
+    plan: &Plan,
+    survey: &Survey,
+) -> Result<()> {
+    let mut plan = plan.clone();
+    plan.refusals = guard::cloud::check(&plan, survey, true);
+    work.show(&plan);
+    if !plan.refusals.is_empty() {
+        let reasons = text::count(plan.refusals.len(), "reason");
+        return Err(Error::refused(format!(
+            "refused for {reasons}; nothing was removed"
+        )));
+    }
+    confirm(args, &plan, survey)?;
+    work.go_on()?;
+    work.execute(&plan, None).await?;
+    if !work.args.json {
+        let report = work.follow.report.render();
+        work.printer.say(format!("\n{report}"));
+    }
+    let ended = work.follow.report.result();
+    let survey = see(&work.cluster).await?;
+    if args.server.is_none() {
+        tell(&left(&survey, args), work.printer)?;
+        if survey.servers.is_empty() {
+            work.cluster.forget();
+        }
+    }
+    ended
+}
+
+fn confirm(args: &DestroyArgs, plan: &Plan, survey: &Survey) -> Result<()> {
+    if let Some(server) = &args.server {
+        let question = format!("Remove the server `{server}` with all that is on it?");
+        if prompt::confirm(&question, args.work.yes)? {
+            return Ok(());
+        }
+        return Err(Error::refused("not confirmed; nothing was removed"));
+    }
+    let servers = text::count(survey.servers.len(), "server");
+    let question = format!(
+        "Remove {servers} of `{}`, and what belongs to them?",
+        plan.cluster
+    );
+    let help = "What is on them is lost. To go on, type the cluster's name";
+    reset::confirm_name(&plan.cluster, args.confirm.as_deref(), &question, help)
+}
+
+/// What is left that should not be: volumes are meant to stay.
+fn left(survey: &Survey, args: &DestroyArgs) -> (Vec<String>, Vec<String>) {
+    let mut others = survey.clone();
+    let kept = if args.volumes {
+        Survey::default()
+    } else {
+        Survey {
+            volumes: std::mem::take(&mut others.volumes),
+            ..Survey::default()
+        }
+    };
+    (cloud::left(&kept), cloud::left(&others))
+}
+
+fn tell((kept, others): &(Vec<String>, Vec<String>), printer: &Printer) -> Result<()> {
+    for line in kept {
+        printer.say(format!("kept: {line}"));
+    }
+    if !kept.is_empty() {
+        printer.hint("`skep destroy --volumes` removes them too.");
+    }
+    if others.is_empty() {
+        printer.say("nothing else of the cluster is left in the cloud");
+        return Ok(());
+    }
+    for line in others {
+        printer.warn(format!("left: {line}"));
+    }
+    Err(Error::failed(format!(
+        "{} left in the cloud",
+        text::count(others.len(), "thing")
+    ))
+    .hint("Run the command again; what it cannot remove, the cloud's own tools tell why."))
+}
+
+/// The command as the audit tells it.
+fn told(args: &DestroyArgs) -> String {
+    let mut words = vec!["destroy"];
+    if args.volumes {
+        words.push("--volumes");
+    }
+    if let Some(server) = &args.server {
+        words.extend(["--server", server]);
+    }
+    shell::join(words)
+}
