@@ -45,6 +45,7 @@ fn inventory(cluster: &str, hosts: &[&str], release: &str) -> Inventory {
         disks: Vec::new(),
         hooks: Vec::new(),
         power: None,
+        server: None,
     };
     Inventory {
         cluster: cluster.to_owned(),
@@ -60,6 +61,7 @@ fn inventory(cluster: &str, hosts: &[&str], release: &str) -> Inventory {
         },
         start_first: Vec::new(),
         backup: None,
+        openstack: None,
         hosts: hosts.iter().map(host).collect(),
     }
 }

@@ -30,6 +30,14 @@ pub struct OpenStack {
     pub ssh_from: Vec<Ipv4Net>,
     /// Whether the members let each other's ESP in, which encrypted overlay networks need.
     pub encrypted_overlay: bool,
+    /// How long it may take from a server's start to its first login, in seconds.
+    pub login_timeout: u32,
+}
+
+impl OpenStack {
+    /// The default of [`OpenStack::login_timeout`]. Images boot in 20 to 60 s, and in several minutes
+    /// where the cloud emulates the processor.
+    pub const LOGIN_TIMEOUT: u32 = 600;
 }
 
 /// A server, as the inventory wants it.

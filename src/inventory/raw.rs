@@ -329,8 +329,9 @@ record! {
 }
 
 record! {
-    /// Servers of an OpenStack cloud. `cloud`, `region`, `keypair`, `public-key`, `ssh-from` and
-    /// `encrypted-overlay` hold for the cluster as a whole; the rest a group or a host may say otherwise.
+    /// Servers of an OpenStack cloud. `cloud`, `region`, `keypair`, `public-key`, `ssh-from`,
+    /// `encrypted-overlay` and `login-timeout` hold for the cluster as a whole; the rest a group or a
+    /// host may say otherwise.
     OpenStack {
         /// The cloud's name in `clouds.yaml`. Default: that of the environment (`OS_CLOUD`, else
         /// `OS_*`).
@@ -347,6 +348,8 @@ record! {
         /// Whether the members let in each other's ESP, which encrypted overlay networks need.
         /// Default `true`.
         "encrypted-overlay" => encrypted_overlay: bool,
+        /// Seconds from a server's start to its first login, 1 to 3600. Default 600.
+        "login-timeout" => login_timeout: u32,
         /// The name or ID of the image.
         "image" => image: String,
         /// Properties of the image, in place of its name: the newest that has them all.

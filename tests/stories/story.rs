@@ -543,6 +543,7 @@ fn inventory() -> Inventory {
         },
         start_first: Vec::new(),
         backup: None,
+        openstack: None,
         hosts: Vec::new(),
     }
 }
@@ -569,5 +570,6 @@ fn host(name: &str, address: &str, role: Role) -> Host {
         disks: Vec::new(),
         hooks: Vec::new(),
         power: None,
+        server: None,
     }
 }

@@ -252,6 +252,7 @@ fn cluster_wide(layers: &Layers<'_>, out: &mut Vec<Diagnostic>) {
                 "encrypted-overlay",
                 it.encrypted_overlay.at().map(|at| &at.span),
             ),
+            ("login-timeout", it.login_timeout.at().map(|at| &at.span)),
         ];
         for (key, span) in spans {
             if let Some(span) = span {
@@ -421,6 +422,11 @@ pub(in crate::inventory) fn apply(
         out.push(warning.help("set `ssh-from` to the networks that you log in from"));
         nets.push(Ipv4Net::default());
     }
+    let login = it.login_timeout.at();
+    if let Some(login) = login.filter(|it| !(1..=3600).contains(&it.value)) {
+        let error = Diagnostic::error("`login-timeout` is out of range");
+        out.push(error.at(&login.span, "expected 1 to 3600 seconds"));
+    }
     inventory.openstack = Some(OpenStack {
         cloud: it.cloud.get().cloned(),
         region: it.region.get().cloned(),
@@ -429,6 +435,7 @@ pub(in crate::inventory) fn apply(
         public_key_text: None,
         ssh_from: nets,
         encrypted_overlay: it.encrypted_overlay.get().copied().unwrap_or(true),
+        login_timeout: login.map_or(OpenStack::LOGIN_TIMEOUT, |it| it.value),
     });
 }
 
