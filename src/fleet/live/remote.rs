@@ -140,11 +140,22 @@ impl Remote {
         *self.session.lock().await = None;
     }
 
-    /// Waits until the host lets us log in.
+    /// Waits until the host lets us log in. The deadline is for the whole of it, so nobody is to begin
+    /// anew when it has passed.
     pub async fn wait_for_login(&self, deadline: Duration) -> Result<(), Fault> {
         let target = self.target()?;
         let session = self.client.wait_for_login(&target, deadline).await;
-        *self.session.lock().await = Some(session.map_err(|error| fault(&error))?);
+        let session = session.map_err(|error| {
+            let told = fault(&error);
+            match told.kind {
+                FaultKind::Unreachable => Fault {
+                    kind: FaultKind::TimedOut,
+                    ..told
+                },
+                _ => told,
+            }
+        });
+        *self.session.lock().await = Some(session?);
         Ok(())
     }
 
