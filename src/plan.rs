@@ -29,8 +29,7 @@ pub(crate) use step::availability_name;
 pub(crate) use step::bytes;
 pub use step::{
     BackupCall, CloudCall, Condition, DeviceId, DockerCall, HostCall, LabCall, Note, Origin,
-    PackageSpec,
-    PowerCall, PowerWay, ServiceAction, Step, StorageCall,
+    PackageSpec, PowerCall, PowerWay, ServiceAction, Step, StorageCall,
 };
 
 /// What will be done, and what every host came to.

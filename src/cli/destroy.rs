@@ -60,26 +60,32 @@ pub fn run(args: &DestroyArgs, global: &Global, printer: &Printer) -> Result<()>
             return Err(error.hint("`skep lab down` ends a lab; `skep reset` takes a swarm apart."));
         }
         let cluster = Cluster::open_with(inventory, None, printer).await?;
-        let survey = see(&cluster).await?;
-        let name = cluster.inventory.cluster.clone();
-        let plan = match &args.server {
-            Some(server) => one(&cluster, &survey, server)?,
-            None => cloud::destroy(&name, &survey, args.volumes),
-        };
-        if plan.changes.is_empty() {
-            printer.say(format!(
-                "nothing of `{name}` is in the cloud that would be removed"
-            ));
-            return tell(&left(&survey, args), printer);
-        }
+        // The lock of this machine comes before the question what there is: a run that makes servers
+        // is over by then. The managers' own lock goes with the managers.
         let procedure = Procedure::Reset;
         let mut work = Work::begin(cluster, procedure, "destroy", &args.work, printer)?;
         work.audit.named(told(args));
         work.started().await?;
-        let result = remove(&mut work, args, &plan, &survey).await;
+        let result = look_and_remove(&mut work, args).await;
         work.finished(&result).await?;
         result
     })
+}
+
+async fn look_and_remove(work: &mut Work<'_>, args: &DestroyArgs) -> Result<()> {
+    let survey = see(&work.cluster).await?;
+    let name = work.cluster.inventory.cluster.clone();
+    let plan = match &args.server {
+        Some(server) => one(&work.cluster, &survey, server)?,
+        None => cloud::destroy(&name, &survey, args.volumes),
+    };
+    if plan.changes.is_empty() {
+        work.printer.say(format!(
+            "nothing of `{name}` is in the cloud that would be removed"
+        ));
+        return tell(&left(&survey, args), work.printer);
+    }
+    remove(work, args, &plan, &survey).await
 }
 
 /// Removes the servers of `hosts`, which have left the swarm, with their ports and floating IPs. Their

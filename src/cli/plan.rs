@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::inventory::Provider;
 use crate::plan::saved::Saved;
-use crate::plan::{Outlook, Plan};
+use crate::plan::{Change, Outlook, Plan, Step};
 use crate::procedure::Procedure;
 use crate::provider::lab::{Lab, LabState};
 use crate::ui::follow::Format;
@@ -76,6 +76,7 @@ pub fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> Result<()> {
             printer.data(&show::render(&plan, verbose, &diff::hide_passwords))?;
         }
         if let Some(path) = &args.out {
+            not_of_the_cloud(&plan)?;
             save(path, &plan, &cluster)?;
             printer.say(format!("saved as `{}`", path.display()));
         }
@@ -149,6 +150,18 @@ async fn missing(cluster: &Cluster, lab: &Lab) -> Result<Vec<String>> {
     let hosts = cluster.inventory.hosts.iter();
     let missing = hosts.filter(|host| host.provider == Provider::Lab && !runs(&host.name));
     Ok(missing.map(|host| host.name.clone()).collect())
+}
+
+/// Servers are made before their hosts can be asked, so no file can hold the plan of both.
+fn not_of_the_cloud(plan: &Plan) -> Result<()> {
+    let mut steps = plan.changes.iter().flat_map(Change::acts);
+    if !steps.any(|step| matches!(step, Step::Cloud(_))) {
+        return Ok(());
+    }
+    let error = Error::refused("a plan with changes in the cloud cannot be saved");
+    Err(error.hint(
+        "`skep up` makes them, and asks before it does; what is planned after that can be saved.",
+    ))
 }
 
 fn save(path: &Path, plan: &Plan, cluster: &Cluster) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result};
 use crate::guard;
+use crate::inventory::OpenStack;
 use crate::openstack::Survey;
 use crate::plan::{Change, ChangeId, CloudCall, Condition, Diff, Lane, Plan, Risk, Step, cloud};
 use crate::ui::working::Working;
@@ -12,10 +13,6 @@ use crate::ui::{prompt, text};
 use super::super::cluster::Cluster;
 use super::super::servers;
 use super::Work;
-
-/// How long a server may take from running to a login, in seconds. Images boot in 20 to 60 s, and in
-/// several minutes where the cloud emulates the processor.
-const LOGIN_SECONDS: u32 = 600;
 
 /// Makes the servers that are not there, after asking, and gives their names.
 pub(in crate::cli) async fn make_servers(work: &mut Work<'_>) -> Result<Vec<String>> {
@@ -35,6 +32,10 @@ pub(in crate::cli) async fn make_servers(work: &mut Work<'_>) -> Result<Vec<Stri
         return Ok(Vec::new());
     }
     work.show(&plan);
+    if work.saved.is_some() && !plan.changes.is_empty() {
+        let error = Error::refused("the cloud differs, and a saved plan changes nothing there");
+        return Err(error.hint("`skep up` without a file makes these changes; then plan anew."));
+    }
     if !plan.refusals.is_empty() {
         let reasons = text::count(plan.refusals.len(), "reason");
         return Err(Error::refused(format!(
@@ -107,6 +108,8 @@ fn logins(cluster: &Cluster, made: &BTreeSet<String>) -> Plan {
         cluster: cluster.inventory.cluster.clone(),
         ..Plan::default()
     };
+    let settings = cluster.inventory.openstack.as_ref();
+    let deadline = settings.map_or(OpenStack::LOGIN_TIMEOUT, |it| it.login_timeout);
     let hosts = cluster.inventory.hosts.iter();
     let mut hosts: Vec<_> = hosts.filter(|host| made.contains(&host.name)).collect();
     // A change comes after those that it needs.
@@ -127,7 +130,7 @@ fn logins(cluster: &Cluster, made: &BTreeSet<String>) -> Plan {
             }],
             steps: vec![Step::Wait {
                 condition: Condition::Login,
-                deadline: LOGIN_SECONDS,
+                deadline,
             }],
             risk: Risk::Safe,
             lane: Some(Lane::Cloud),

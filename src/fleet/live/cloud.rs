@@ -155,6 +155,14 @@ impl CloudRun {
                 Ok(())
             }
             CloudCall::Start { id } => Ok(cloud.power(id, PowerAct::Start).await?),
+            CloudCall::Delete {
+                kind: Kind::Volume,
+                id,
+                name,
+            } => {
+                cloud.delete(Kind::Volume, id).await?;
+                self.wait_no_volume(name, id).await
+            }
             CloudCall::Delete { kind, id, .. } => Ok(cloud.delete(*kind, id).await?),
             CloudCall::WaitGone { id, deadline } => self.wait_gone(id, seconds(*deadline)).await,
         }
@@ -358,6 +366,23 @@ impl CloudRun {
             }
             if Instant::now() > until {
                 let why = format!("the server is still there after {} s", deadline.as_secs());
+                return Err(Fault::new(FaultKind::TimedOut, why).hint("Run the command again."));
+            }
+            sleep(TICK).await;
+        }
+    }
+
+    /// Waits until a volume is gone: Cinder takes the request, and erases it after that.
+    async fn wait_no_volume(&self, name: &str, id: &str) -> Result<(), Fault> {
+        let until = Instant::now() + VOLUME;
+        loop {
+            let volumes = self.cloud.volumes().await?;
+            if !volumes.iter().any(|it| it.id == id) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let seconds = VOLUME.as_secs();
+                let why = format!("the volume `{name}` is still there after {seconds} s");
                 return Err(Fault::new(FaultKind::TimedOut, why).hint("Run the command again."));
             }
             sleep(TICK).await;

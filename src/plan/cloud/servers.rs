@@ -43,6 +43,13 @@ pub(super) fn plan(
     let mut zones = Zones::count(made);
     for host in hosts {
         let Some(wanted) = &host.server else { continue };
+        let faults = not_there(made, host, wanted);
+        if !faults.is_empty() {
+            for (why, hint) in faults {
+                made.fault(&host.name, why, hint);
+            }
+            continue;
+        }
         let before = made.plan.changes.len();
         let outlook = one(
             made,
@@ -67,6 +74,39 @@ pub(super) fn plan(
             made.plan.hosts.insert(host.name.clone(), outlook);
         }
     }
+}
+
+/// A server that the cloud never found a place for: it holds nothing.
+fn never_placed(server: &Server) -> bool {
+    server.status == ServerStatus::Error && server.zone.is_none()
+}
+
+/// All that the inventory names for a host and the cloud does not have.
+fn not_there(made: &Made<'_>, host: &Host, wanted: &Wanted) -> Vec<Nothing> {
+    let survey = made.survey;
+    let mut servers = survey.servers.iter();
+    let boots = !servers.any(|it| it.name == host.name && !never_placed(it));
+    let mut found: Vec<Result<(), Nothing>> = Vec::new();
+    if boots {
+        found.push(given::image(survey, &wanted.image).map(drop));
+        found.push(given::flavor(survey, &wanted.flavor).map(drop));
+        let zones = wanted.zones.iter();
+        found.extend(zones.map(|zone| given::zone(survey, zone)));
+    }
+    let networks = wanted.networks.iter().chain(&wanted.floating_from);
+    found.extend(networks.map(|it| given::network(survey, it).map(drop)));
+    let port = port_name(&host.name, 0);
+    let has_port = survey.ports.iter().any(|it| it.name == port);
+    if let Some(Ok(network)) = wanted.networks.first().map(|it| given::network(survey, it))
+        && boots
+        && !has_port
+    {
+        let address = wanted.address.map(std::net::IpAddr::V4);
+        found.push(in_the_network(made, network, address));
+    }
+    let groups = wanted.security_groups.iter();
+    found.extend(groups.map(|it| given::security_group(survey, it).map(drop)));
+    found.into_iter().filter_map(Result::err).collect()
 }
 
 /// How many servers of each role are in each zone.
@@ -117,8 +157,7 @@ fn one(
             "Remove one of them with the cloud's own tools.".to_owned(),
         ));
     }
-    // A server that the cloud never found a place for holds nothing.
-    let failed = there.filter(|it| it.status == ServerStatus::Error && it.zone.is_none());
+    let failed = there.filter(|it| never_placed(it));
     let there = there.filter(|_| failed.is_none());
     if let Some(server) = there {
         fit(server)?;
@@ -129,9 +168,6 @@ fn one(
         let image = given::image(survey, &wanted.image)?;
         let flavor = given::flavor(survey, &wanted.flavor)?;
         large_enough(flavor, image, wanted)?;
-        for zone in &wanted.zones {
-            given::zone(survey, zone)?;
-        }
         (Some(flavor), Some(image))
     } else {
         (None, None)
@@ -428,7 +464,6 @@ fn ports(
                 ));
                 continue;
             }
-            in_the_network(made, network, address)?;
             let diff = vec![value(
                 &format!("port on {}", network.name),
                 None,

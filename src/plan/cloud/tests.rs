@@ -534,10 +534,15 @@ fn nothing_is_removed_or_rebuilt_by_editing_the_inventory() {
 fn what_the_inventory_names_and_the_cloud_has_not_is_told_once_for_all_hosts() {
     let mut inventory = inventory(2);
     for host in &mut inventory.hosts {
-        host.server.as_mut().unwrap().image =
-            crate::inventory::openstack::Image::Named("debain".to_owned());
+        let server = host.server.as_mut().unwrap();
+        server.image = crate::inventory::openstack::Image::Named("debain".to_owned());
     }
     inventory.hosts[0].server.as_mut().unwrap().address = Some("192.168.0.1".parse().unwrap());
+    let w1 = inventory.hosts[1].server.as_mut().unwrap();
+    w1.flavor = "huge".to_owned();
+    w1.zones = vec!["c".to_owned()];
+    w1.security_groups = vec!["mine".to_owned()];
+    w1.networks.push("publik".to_owned());
     let plan = planned(&inventory, &empty());
     let told: Vec<String> = plan
         .refusals
@@ -546,7 +551,14 @@ fn what_the_inventory_names_and_the_cloud_has_not_is_told_once_for_all_hosts() {
         .collect();
     assert_eq!(
         told,
-        ["m1, w1, w2: the cloud has no image `debain` There is `debian`."]
+        [
+            "192.168.0.1 is no address of the network `private` It has 10.0.0.0/24.",
+            "the cloud has no availability zone `c` There is `a`, `b`.",
+            "the cloud has no flavor `huge` There is `small`.",
+            "m1, w1, w2: the cloud has no image `debain` There is `debian`.",
+            "the cloud has no network `publik` There is `public`.",
+            "the cloud has no security group `mine` There is none at all.",
+        ]
     );
 }
 
