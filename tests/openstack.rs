@@ -15,6 +15,8 @@ mod harness;
 #[path = "lab/run.rs"]
 #[expect(dead_code, reason = "the stories of containers do more with runs")]
 mod run;
+#[path = "openstack/servers.rs"]
+mod servers;
 #[path = "lab/tell.rs"]
 mod tell;
 #[path = "openstack/world.rs"]
@@ -35,20 +37,23 @@ fn a_cloud_of_fake_hosts() {
             ("an API goes and comes back", harness::an_api_goes),
             ("a quota is set", harness::quota),
             ("the binary in the cloud's network", harness::binary),
+            ("every verb of the client", |w| {
+                w.inside(|| client::every_verb(&w.clouds()));
+            }),
+            ("what the client is refused", |w| {
+                w.inside(|| client::refusals(&w.clouds()));
+            }),
+            ("the client on a failing network", |w| {
+                w.inside(|| client::failing_network(&w.clouds()));
+            }),
+            ("a network of the project", servers::a_network),
+            ("servers that are refused", servers::refused),
+            ("servers that are made once", servers::made_once),
+            ("servers that are destroyed", servers::destroyed),
+            ("nothing but the network is left", servers::no_network),
+            ("nothing is there in the end", harness::nothing_there),
         ],
     );
-}
-
-#[test]
-#[ignore = "needs root and starts an OpenStack of fake hosts"]
-fn the_client_and_a_cloud() {
-    let world = World::new(Hosts::Fake);
-    let clouds = world.clouds();
-    world.inside(|| {
-        client::every_verb(&clouds);
-        client::refusals(&clouds);
-        client::failing_network(&clouds);
-    });
 }
 
 #[test]
