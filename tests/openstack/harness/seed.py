@@ -121,6 +121,13 @@ def ready(cloud, mode):
 
     until("the compute hosts are known", known, 300)
     until("cinder-volume is up", lambda: up(cloud.block_storage, "cinder-volume"), 300)
+
+    def pools():
+        return cloud.block_storage.get("/scheduler-stats/get_pools").json()["pools"]
+
+    # A service that is up may not have told the scheduler yet what it has: a volume that is asked for
+    # then ends in error, with "No weighed backends available".
+    until("the scheduler of volumes knows a pool", pools, 300)
     if mode == "real":
         # Linux bridge, DHCP, L3, metadata.
         until("four agents are alive", lambda: _alive(cloud) == 4, 300)
