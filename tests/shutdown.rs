@@ -429,6 +429,34 @@ fn killed_in_any_step_it_is_finished_from_another_machine() {
     killed_everywhere(false, true, true);
 }
 
+/// Killed between the note on the last manager and the one here, the next run brings the record here up
+/// to date: when all hosts are off nothing else tells that they are meant to be.
+#[test]
+fn what_was_noted_on_the_manager_alone_is_noted_here_by_the_next_run() {
+    let inventory = inventory(3, 2);
+    let machine = Machine::new();
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        let plan = shutdown(&fleet, &inventory, machine.shutdown()).await;
+        let fails = Fails {
+            fleet: &fleet,
+            which: |_, step| matches!(step, Step::PowerOff { .. }),
+            hangs: false,
+        };
+        assert!(!apply(&fails, &plan).await);
+        let mut here = machine.record().unwrap();
+        assert_eq!(here.phase, Phase::Off);
+        here.phase = Phase::Recorded;
+        record::save(&machine.path(), &here).unwrap();
+        let plan = shutdown(&fleet, &inventory, machine.shutdown()).await;
+        assert!(apply(&fleet, &plan).await);
+        is_off(&fleet);
+        assert_eq!(machine.record().unwrap().phase, Phase::Off);
+        let plan = shutdown(&fleet, &inventory, machine.shutdown()).await;
+        assert_eq!((plan.refusals, plan.changes), (vec![], vec![]));
+    });
+}
+
 #[test]
 fn services_that_were_removed_stay_in_the_record() {
     killed_everywhere(true, false, true);

@@ -10,7 +10,7 @@ use crate::plan::{
     Change, ChangeId, Condition, Diff, DockerCall, Lane, Plan, Refusal, Risk, ShutdownStep, Step,
 };
 use crate::quorum::demotion;
-use crate::record::{Head, Mode, WAS_MANAGER};
+use crate::record::{Head, Mode, Phase, WAS_MANAGER};
 use crate::resource::automount;
 use crate::swarm::{Gathered, Up};
 
@@ -133,7 +133,12 @@ impl Draft<'_> {
     /// A step that switches hosts off. Before the first of them it is noted that this begins.
     fn switch_off(&self, plan: &mut Plan, order: &mut Order, action: Action) {
         let known = self.picture.on().next().is_some();
-        if known && !self.picture.goes_off() && !order.noted {
+        // Whoever was killed in between noted it on the manager and not here. When that is off too, only
+        // what lies here tells that all went well.
+        let former = self.shutdown.former.as_ref();
+        let here = former.is_some_and(|mark| mark.phase == Phase::Off);
+        let is_noted = order.noted || (self.picture.goes_off() && here);
+        if known && !is_noted {
             order.noted = true;
             self.phase(plan, &mut order.before, vec![self.note()]);
         }
