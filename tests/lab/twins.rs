@@ -32,6 +32,8 @@ pub(crate) fn twenty(world: &World) {
     if !from.is_empty() {
         act(world, Act::File(ALL));
         start(world, "up --prune").end().ends(0);
+        world.try_on("m1", "docker service rm web");
+        act(world, Act::Service(3));
     }
     for tale in &TWENTY[first.unwrap_or(0)..] {
         let began = Instant::now();
@@ -77,12 +79,28 @@ fn sees(world: &World, scene: &Scene, what: &str, ran: Option<&Ran>) {
         if seen == scene.seen {
             return;
         }
-        assert!(
-            began.elapsed() < PATIENCE,
-            "{what}: seen is `{seen}`, not `{}`\n{ran:?}",
-            scene.seen
-        );
+        if began.elapsed() >= PATIENCE {
+            logs(world);
+            panic!(
+                "{what}: seen is `{seen}`, not `{}`\n{ran:?}",
+                scene.seen
+            );
+        }
         std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// What each engine says of the last minutes: a picture that does not come has its reason there.
+fn logs(world: &World) {
+    for host in HOSTS {
+        let (_, text) = world.try_on(
+            host,
+            "date; timeout 5 docker info --format '{{json .Swarm}}'
+             timeout 15 docker node ls
+             journalctl -u docker --no-pager -o short-precise --since -4min |
+             grep -v -e module=grpc -e 'kernel parameter' | cut -c 1-400 | tail -n 80",
+        );
+        told(&format!("---- {host}\n{text}"));
     }
 }
 

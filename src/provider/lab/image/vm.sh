@@ -50,3 +50,5 @@ chroot "$root" update-initramfs -u
 # QEMU boots the kernel itself.
 mv "$root"/boot/vmlinuz-* "$SKEP_BUILD/vmlinuz"
 mv "$root"/boot/initrd.img-* "$SKEP_BUILD/initrd"
+# Nor would one that is made inside be used, and packages of storage make one: minutes without KVM.
+printf 'update_initramfs=no\n' >"$root/etc/initramfs-tools/update-initramfs.conf"
