@@ -408,6 +408,8 @@ pub struct Authority {
 pub struct Certificates {
     /// Its own.
     pub node: Certificate,
+    /// Whether its own is that of a manager, whatever the managers say that it is.
+    pub manager: bool,
     /// That of the authority that it trusts.
     pub authority: Certificate,
 }

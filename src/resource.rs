@@ -130,7 +130,7 @@ pub fn leavings_of(host: &Host) -> Vec<Box<dyn Resource + '_>> {
 pub fn probes_of(host: &Host) -> Probes {
     let mut probes = Probes::from([Probe::Os, Probe::Identity, Probe::Clock, Probe::Busy]);
     if host.role != Role::None {
-        probes.extend([Probe::Network, Probe::Docker]);
+        probes.extend([Probe::Network, Probe::Docker, Probe::Certificates]);
     }
     for resource in resources_of(host).iter().chain(&leavings_of(host)) {
         probes.extend(resource.probes());

@@ -10,10 +10,10 @@ use std::path::Path;
 
 use skep::execute::{self, Outcome, Stop};
 use skep::fleet::sim::{Faults, SimFleet, SimService, World};
-use skep::inventory::Inventory;
+use skep::inventory::{Inventory, Role};
 use skep::plan::saved::Saved;
 use skep::plan::{ChangeId, Plan, Step};
-use skep::procedure::Procedure;
+use skep::procedure::{NodeAct, NodeProcedure, Procedure};
 
 fn inventory(managers: usize, workers: usize, more: &str) -> Inventory {
     let text = format!(
@@ -385,5 +385,47 @@ fn a_node_that_was_drained_by_hand_stays_drained() {
         });
         let plan = self::plan(&fleet, &inventory, &upgrade(None, "1")).await;
         assert_eq!(steps(&plan), 0);
+    });
+}
+
+/// A run that is killed between "out of raft" and the certificate of a worker leaves a node that may come
+/// back into raft: the next run is not done before it has that certificate.
+#[test]
+fn a_demotion_that_was_cut_off_is_waited_for_to_its_end() {
+    let inventory = inventory(3, 2, "");
+    paused(async move {
+        let demote = Procedure::Node(NodeProcedure {
+            act: NodeAct::Demote,
+            nodes: vec!["m2".to_owned(), "m3".to_owned()],
+        });
+        for again in [demote.clone(), Procedure::UP] {
+            let fleet = swarm(&inventory).await;
+            let mut first = plan(&fleet, &inventory, &demote).await;
+            for change in &mut first.changes {
+                let last = change.steps.pop().unwrap();
+                assert!(last.to_string().contains("worker"), "{last}");
+            }
+            assert!(apply(&fleet, &first).await.is_done());
+            fleet.with(|world| {
+                for node in world
+                    .clusters
+                    .values_mut()
+                    .flat_map(|it| it.nodes.values_mut())
+                {
+                    node.certified = node.certified.map(|_| u8::MAX);
+                }
+            });
+            let mut wanted = inventory.clone();
+            for host in wanted.hosts.iter_mut().filter(|host| host.name != "m1") {
+                host.role = Role::Worker;
+            }
+            let second = plan(&fleet, &wanted, &again).await;
+            let waits: Vec<&str> = second.changes.iter().map(|it| it.host.as_str()).collect();
+            assert_eq!(waits, ["m2", "m3"], "{second:#?}");
+            assert!(apply(&fleet, &second).await.is_done());
+            let third = plan(&fleet, &wanted, &again).await;
+            assert!(third.is_empty(), "{third:#?}");
+            no_harm(&fleet);
+        }
     });
 }

@@ -7,6 +7,9 @@ use x509_cert::time::Time;
 
 use super::Certificate;
 
+/// The organisational unit of a manager's certificate (`ManagerRole` in swarmkit's `ca/config.go`).
+const MANAGER: &str = "OU=swarm-manager";
+
 /// Where a certificate ends.
 const END: &str = "-----END CERTIFICATE-----";
 
@@ -14,8 +17,7 @@ impl Certificate {
     /// Reads the first certificate of a PEM file; those that issued it come after it. `None` where it
     /// cannot be read.
     pub fn read(pem: &str) -> Option<Self> {
-        let end = pem.find(END)? + END.len();
-        let read = X509::from_pem(pem.get(..end)?.trim_start()).ok()?;
+        let read = first(pem)?;
         let validity = read.tbs_certificate().validity();
         let seconds = |time: &Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
         Some(Self {
@@ -24,10 +26,22 @@ impl Certificate {
         })
     }
 
+    /// Whether the first certificate of a PEM file names a manager of a swarm. `None` where it cannot be
+    /// read.
+    pub fn names_manager(pem: &str) -> Option<bool> {
+        let subject = first(pem)?.tbs_certificate().subject().to_string();
+        Some(subject.split(['+', ',']).any(|part| part == MANAGER))
+    }
+
     /// When it ends; `None` beyond the year 9999.
     pub fn end(&self) -> Option<Timestamp> {
         Timestamp::from_second(self.ends).ok()
     }
+}
+
+fn first(pem: &str) -> Option<X509> {
+    let end = pem.find(END)? + END.len();
+    X509::from_pem(pem.get(..end)?.trim_start()).ok()
 }
 
 #[cfg(test)]
@@ -46,5 +60,15 @@ mod tests {
         let cut = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----";
         assert_eq!(ends(cut), None);
         assert_eq!(ends(""), None);
+    }
+
+    /// Those of nodes of a swarm of 20.10.
+    #[test]
+    fn the_role_of_a_certificate_is_read() {
+        let names = Certificate::names_manager;
+        assert_eq!(names(include_str!("certificate/manager.pem")), Some(true));
+        assert_eq!(names(include_str!("certificate/worker.pem")), Some(false));
+        assert_eq!(names(include_str!("certificate/soon.pem")), Some(false));
+        assert_eq!(names(""), None);
     }
 }

@@ -173,12 +173,16 @@ impl Work<'_> {
             answers: target.host.is_some(),
             managers: &managers,
         };
-        let in_raft = target.node.manager.is_some() || target.node.role == Role::Manager;
+        let in_raft = leave::is_in_raft(target.node);
         let draft = match act {
             NodeAct::Drain => availability(&leaver, Availability::Drain),
             NodeAct::Activate => availability(&leaver, Availability::Active),
             NodeAct::Promote => promote(&leaver, self.before_promotion(&on, &leaver)),
-            NodeAct::Demote => in_raft.then(|| leaver.demotion()),
+            NodeAct::Demote if in_raft => Some(leaver.demotion()),
+            NodeAct::Demote => target
+                .host
+                .filter(|host| leave::may_manage(self.gathered, &host.name))
+                .map(|_| leaver.end_of_demotion()),
             NodeAct::Label { set, unset } => labels(&leaver, set, unset),
             NodeAct::Remove => Some(leaver.removal()),
         };

@@ -251,6 +251,7 @@ mod tests {
                     begins: 0,
                     ends: LIFE,
                 },
+                manager: true,
                 authority: Certificate {
                     begins: 0,
                     ends: LIFE * 4 / 5 + AUTHORITY_SECONDS + 1,

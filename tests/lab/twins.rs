@@ -81,10 +81,7 @@ fn sees(world: &World, scene: &Scene, what: &str, ran: Option<&Ran>) {
         }
         if began.elapsed() >= PATIENCE {
             logs(world);
-            panic!(
-                "{what}: seen is `{seen}`, not `{}`\n{ran:?}",
-                scene.seen
-            );
+            panic!("{what}: seen is `{seen}`, not `{}`\n{ran:?}", scene.seen);
         }
         std::thread::sleep(Duration::from_millis(300));
     }

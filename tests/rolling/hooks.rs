@@ -1,7 +1,6 @@
 //! Hooks: where they stand in the order, and what a no of theirs stops.
 
 use skep::inventory::Availability::{self, Active, Drain};
-use skep::procedure::{NodeAct, NodeProcedure};
 
 use super::*;
 

@@ -12,6 +12,7 @@ pub(super) fn certificates(section: &Section<'_>) -> Option<Certificates> {
     let (node, authority) = text.split_once(AUTHORITY)?;
     Some(Certificates {
         node: Certificate::read(node)?,
+        manager: Certificate::names_manager(node)?,
         authority: Certificate::read(authority)?,
     })
 }

@@ -171,8 +171,27 @@ async fn update(manager: &Manager, id: &str, change: &NodeChange) -> Result<(), 
         Some(Role::Worker) => bears_one_less(manager, id)?,
         _ => {}
     }
+    if change.role == Some(Role::Worker) && came_back(manager, id) {
+        let again = NodeChange {
+            role: Some(Role::Manager),
+            ..NodeChange::default()
+        };
+        let changed = manager.docker.node_update(id, &again).await;
+        changed.map_err(|error| fault(&error))?;
+    }
     let changed = manager.docker.node_update(id, change).await;
     changed.map(drop).map_err(|error| fault(&error))
+}
+
+/// Whether a worker is a member of raft that nobody reaches: it was demoted, and joined again with its
+/// manager's certificate before it had another. The managers take a member out only when its role changes
+/// (`roleManager` in swarmkit), so that its role has to change once more.
+fn came_back(manager: &Manager, id: &str) -> bool {
+    let node = manager.nodes.iter().find(|node| node.id == id);
+    node.is_some_and(|node| {
+        let lost = node.manager.as_ref().is_some_and(|raft| !raft.reachable);
+        node.role == Role::Worker && lost
+    })
 }
 
 /// Unlocks the engine, unless it is not locked (any more).

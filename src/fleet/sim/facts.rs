@@ -107,7 +107,7 @@ impl World {
                 facts.modules.insert(module.clone(), Known::Value(loaded));
             }
             Probe::Docker => self.docker_facts(host, facts),
-            Probe::Certificates => facts.certificates = super::rotate::certificates(host),
+            Probe::Certificates => facts.certificates = self.certificates(host),
             Probe::SwarmSecrets => facts.secrets = self.secrets(host),
             Probe::Raft => {
                 facts.raft = host.raft_index.map_or(Known::Absent, |index| {

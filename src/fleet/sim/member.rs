@@ -13,8 +13,18 @@ use super::world::{Mishap, SimCluster, SimNode, World, fail};
 /// How many steps of anybody a demotion takes to be done, where nobody waits for it.
 const DEMOTION: u8 = 3;
 
+/// After how many steps of other hosts a demoted node has the certificate of a worker.
+const CERTIFICATE: u8 = 3;
+
 /// More steps than all hosts together make between two steps of one of them.
 const MOMENT: u8 = 50;
+
+impl SimNode {
+    /// The end of a demotion as the managers see it.
+    fn leave_raft(&mut self) {
+        (self.raft, self.demoting, self.certified) = (false, None, Some(CERTIFICATE));
+    }
+}
 
 impl World {
     pub(super) fn wait(&mut self, name: &str, condition: &Condition) -> Result<(), Fault> {
@@ -45,6 +55,7 @@ impl World {
                     .is_some_and(|node| node.raft);
                 let as_asked = raft == (*role == Role::Manager);
                 if as_asked && self.has_quorum(&cluster) {
+                    self.node(&cluster, &id)?.certified = None;
                     Ok(())
                 } else {
                     Err(fail("the node did not become what it should"))
@@ -56,8 +67,8 @@ impl World {
                 let Ok(node) = self.node(&cluster, id) else {
                     return Ok(());
                 };
-                if node.demoting.take().is_some() {
-                    node.raft = false;
+                if node.demoting.is_some() {
+                    node.leave_raft();
                 }
                 let raft = node.raft;
                 if raft {
@@ -136,7 +147,9 @@ impl World {
                 }
                 let node = self.node(&cluster, &id)?;
                 match role {
-                    Some(Role::Manager) => (node.raft, node.demoting) = (true, None),
+                    Some(Role::Manager) => {
+                        (node.raft, node.demoting, node.certified) = (true, None, None);
+                    }
                     Some(_) if node.raft => node.demoting = Some(DEMOTION),
                     _ => {}
                 }
@@ -296,9 +309,9 @@ impl World {
                 .map(|swarm| &mut swarm.nodes);
             for node in nodes.into_iter().flat_map(BTreeMap::values_mut) {
                 match node.demoting {
-                    Some(0) => (node.raft, node.demoting) = (false, None),
+                    Some(0) => node.leave_raft(),
                     Some(left) => node.demoting = Some(left - 1),
-                    None => {}
+                    None => node.certified = node.certified.and_then(|left| left.checked_sub(1)),
                 }
             }
             self.place_tasks(&cluster);
@@ -453,6 +466,7 @@ impl World {
                 raft,
                 ghost: false,
                 demoting: None,
+                certified: None,
                 availability: Availability::Active,
                 labels: BTreeMap::new(),
             };

@@ -152,6 +152,21 @@ impl World {
         })
     }
 
+    /// The certificates of a host, which begin where its clock does.
+    pub(super) fn certificates(&self, host: &SimHost) -> Known<Certificates> {
+        let Some((cluster, id)) = &host.member else {
+            return Known::Absent;
+        };
+        let swarm = self.clusters.get(cluster);
+        let node = swarm.and_then(|swarm| swarm.nodes.get(id));
+        let life = |ends| Certificate { begins: 0, ends };
+        Known::Value(Certificates {
+            node: life(LIFE),
+            manager: node.is_some_and(|node| node.raft || node.certified.is_some()),
+            authority: life(LIFE * 80),
+        })
+    }
+
     /// The digests as `host` tells them.
     pub(super) fn secrets(&self, host: &SimHost) -> Known<SwarmSecrets> {
         let Some((cluster, id)) = host.member.as_ref().filter(|_| host.engine_runs) else {
@@ -173,20 +188,4 @@ impl World {
             unlock_key: it.unlock_key.map(|key| digest("key", key)),
         })
     }
-}
-
-/// The certificates of a host, which begin where its clock does.
-pub(super) fn certificates(host: &SimHost) -> Known<Certificates> {
-    if host.member.is_none() {
-        return Known::Absent;
-    }
-    let node = Certificate {
-        begins: 0,
-        ends: LIFE,
-    };
-    let authority = Certificate {
-        begins: 0,
-        ends: LIFE * 80,
-    };
-    Known::Value(Certificates { node, authority })
 }

@@ -223,6 +223,9 @@ pub struct SimNode {
     pub ghost: bool,
     /// Whether it is being demoted: it is in raft until some steps later, or until that is waited for.
     pub demoting: Option<u8>,
+    /// Out of raft, how many steps it still has the certificate of a manager, or until a worker's is
+    /// waited for.
+    pub certified: Option<u8>,
     /// Its availability.
     pub availability: Availability,
     /// Its labels.

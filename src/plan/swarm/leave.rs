@@ -6,7 +6,7 @@ use crate::facts::Node;
 use crate::inventory::{Host, Role};
 use crate::plan::{Change, ChangeId, Condition, Diff, DockerCall, Lane, Refusal, Risk, Step};
 use crate::resource::Draft;
-use crate::swarm::{Membership, Up};
+use crate::swarm::{Gathered, Membership, Up};
 
 pub(crate) use super::restart::{drain, is_marked, mark_drained, set_availability, wait_spared};
 use super::{Work, wait_member};
@@ -28,6 +28,20 @@ pub(crate) fn wait_gone(managers: &[String], id: &str) -> Step {
         },
         deadline: GONE_SECONDS,
     }
+}
+
+/// Whether the managers count a node among themselves, or want it there.
+pub(crate) fn is_in_raft(node: &Node) -> bool {
+    node.manager.is_some() || node.role == Role::Manager
+}
+
+/// Whether a host has the certificate of a manager. A worker that has it may come back into raft: its
+/// demotion is not over.
+pub(crate) fn may_manage(gathered: &Gathered, host: &str) -> bool {
+    let Some(Ok(facts)) = gathered.get(host) else {
+        return false;
+    };
+    facts.certificates.value().is_some_and(|it| it.manager)
 }
 
 /// A node that is to leave, and from where that is done.
@@ -88,6 +102,18 @@ impl Leaver<'_> {
         Draft::safe(what, vec![diff], self.demote())
     }
 
+    /// The end of a demotion that another run began, as a change: out of raft, the node waits for the
+    /// certificate of a worker, and with that of a manager it may come back.
+    pub(crate) fn end_of_demotion(&self) -> Draft {
+        let diff = Diff::Value {
+            name: "certificate".to_owned(),
+            old: Some("manager".to_owned()),
+            new: Some("worker".to_owned()),
+        };
+        let steps = vec![wait_member(Role::Worker, self.managers)];
+        Draft::safe("wait for the end of its demotion", vec![diff], steps)
+    }
+
     /// The whole way out, as a change: without work, without a vote, gone, forgotten.
     pub(crate) fn removal(&self) -> Draft {
         let (managers, id) = (self.managers.to_vec(), self.node.id.clone());
@@ -97,7 +123,7 @@ impl Leaver<'_> {
         if alive || self.answers {
             steps.push(drain(self.managers, self.id()));
         }
-        if self.node.manager.is_some() || self.node.role == Role::Manager {
+        if is_in_raft(self.node) {
             steps.extend(self.demote());
         }
         if self.answers {
@@ -146,8 +172,8 @@ impl Work<'_> {
         let inventory = self.inventory;
         let wants = |host: &&Host| {
             let node = up.node_of(&host.name);
-            let manages =
-                node.is_some_and(|node| node.manager.is_some() || node.role == Role::Manager);
+            let manages = node.is_some_and(is_in_raft)
+                || node.is_some() && may_manage(self.gathered, &host.name);
             host.role == Role::Worker && manages && self.chains.contains_key(&host.name)
         };
         let mut hosts: Vec<&Host> = inventory.members().filter(wants).collect();
@@ -168,14 +194,13 @@ impl Work<'_> {
                 answers: true,
                 managers: &managers,
             };
+            let draft = if is_in_raft(node) {
+                leaver.demotion()
+            } else {
+                leaver.end_of_demotion()
+            };
             let before = self.last_of_raft();
-            let id = self.push(
-                host,
-                "swarm.demote",
-                leaver.demotion(),
-                Some(Lane::Raft),
-                None,
-            );
+            let id = self.push(host, "swarm.demote", draft, Some(Lane::Raft), None);
             self.after(&id, before);
         }
     }

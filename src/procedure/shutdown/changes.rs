@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::facts::{Node, Service};
 use crate::inventory::{self, Inventory, Role};
 use crate::known::Known;
-use crate::plan::swarm::wait_member;
+use crate::plan::swarm::{leave, wait_member};
 use crate::plan::{
     Change, ChangeId, Condition, Diff, DockerCall, Lane, Plan, Refusal, Risk, ShutdownStep, Step,
 };
@@ -230,7 +230,7 @@ impl Draft<'_> {
         let mut managers: Vec<&Node> = up
             .nodes
             .iter()
-            .filter(|node| node.manager.is_some() || node.role == Role::Manager)
+            .filter(|node| leave::is_in_raft(node) || self.may_come_back(node, up))
             .filter(|node| Some(&node.id) != last.as_ref())
             .collect();
         let reachable = |node: &Node| node.manager.as_ref().is_some_and(|raft| raft.reachable);
@@ -268,8 +268,9 @@ impl Draft<'_> {
         share: u32,
     ) -> Change {
         let managers = managers.to_vec();
-        let mut steps = vec![
-            Step::Docker(DockerCall::NodeUpdate {
+        let mut steps = Vec::new();
+        if leave::is_in_raft(node) {
+            steps.push(Step::Docker(DockerCall::NodeUpdate {
                 managers: managers.clone(),
                 id: host.is_none().then(|| node.id.clone()),
                 role: Some(Role::Worker),
@@ -277,15 +278,15 @@ impl Draft<'_> {
                 // In one call with the role: whoever sees a worker sees that it was a manager.
                 labels: BTreeMap::from([(WAS_MANAGER.to_owned(), "manager".to_owned())]),
                 unlabel: BTreeSet::new(),
-            }),
-            Step::Wait {
+            }));
+            steps.push(Step::Wait {
                 condition: Condition::OutOfRaft {
                     managers: managers.clone(),
                     id: node.id.clone(),
                 },
                 deadline: DEMOTE_SECONDS,
-            },
-        ];
+            });
+        }
         if host.is_some() {
             steps.push(wait_member(Role::Worker, &managers));
         }
@@ -312,6 +313,13 @@ impl Draft<'_> {
             new: Some("worker".to_owned()),
         });
         made
+    }
+
+    /// Whether an earlier run demoted the node, and it still has the certificate of a manager: switched
+    /// off now, it would boot as one.
+    fn may_come_back(&self, node: &Node, up: &Up) -> bool {
+        let host = self.host_of(node, up);
+        host.is_some_and(|host| leave::may_manage(self.gathered, &host.name))
     }
 
     /// The host that answers and is the node.
