@@ -38,7 +38,11 @@ fn a_server_and_two_nodes_with_thin_pools() {
             ("a published port on every node", storage::mesh),
             ("the nodes boot anew", nfs::reboot),
             ("the pools after that", storage::thin_pools),
-            ("the server without power", nfs::server_gone),
+            ("everything off, and on again", nfs::off_and_on),
+            (
+                "the server without power, and an emergency",
+                nfs::server_gone,
+            ),
             ("less in the inventory", nfs::removed),
         ],
     );

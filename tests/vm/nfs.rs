@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::storage::STORAGE;
+use super::tell::told;
 use super::world::World;
 
 /// The test inventory: `nas` serves, `n1` and `n2` mount.
@@ -137,8 +138,69 @@ volume-opt=type=nfs,\"volume-opt=o=addr={nas},rw,nfsvers=4\",volume-opt=device=:
     }
 }
 
+/// A service on both nodes that writes into the folder all the time.
+fn writers(world: &World) {
+    world.on(
+        "n1",
+        "docker service create --quiet --detach --no-resolve-image --name notes --mode global \
+         --mount type=bind,source=/mnt/docker,target=/data nfs-test:1 \
+         sh -c 'trap exit TERM; while :; do date >/data/$(busybox hostname); busybox sleep 1; done'",
+    );
+    world.until("n1", 180, WRITE);
+}
+
+/// Whether they run, both of them.
+const WRITE: &str =
+    "timeout 10 docker service ls --format '{{.Name}} {{.Replicas}}' | grep -qx 'notes 2/2'";
+
+/// Which hosts have power, as the lab tells it.
+fn powered(world: &World) -> Vec<String> {
+    let status = world.skep(FILE, &["power", "status"]).ends(0);
+    let on = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [host, "on", ..] => Some(host.to_owned()),
+        _ => None,
+    };
+    status.out.lines().filter_map(on).collect()
+}
+
+/// Everything is switched off while it writes over NFS, and comes back as it was: the folders are let go
+/// of before the power goes, and the server stays on.
+pub(crate) fn off_and_on(world: &World) {
+    writers(world);
+    let off = ["shutdown", "--confirm", &world.cluster];
+    let ran = world.skep(FILE, &off).ends(0).says("be back before");
+    told(&format!("all off in {:.0?}", ran.took));
+    assert_eq!(powered(world), ["nas"]);
+    let ran = world.skep(FILE, &["start", "--yes"]).ends(0);
+    told(&format!("back in {:.0?}", ran.took));
+    world.until("n1", 60, WRITE);
+    let work = "docker node ls --format '{{.Status}} {{.Availability}}' | sort -u";
+    assert_eq!(world.on("n1", work), "Ready Active");
+    for host in ["n1", "n2"] {
+        world.on(host, "grep ' /mnt/docker nfs' /proc/mounts");
+    }
+    world.skep(FILE, &["plan", "--exit-code"]).ends(0);
+}
+
+/// With the server dead under services that write there, a shutdown is refused, and in an emergency all is
+/// off by the deadline. When the server is back, a start brings everything back.
+fn emergency(world: &World) {
+    let mut off = vec!["shutdown", "--confirm", &world.cluster];
+    world.skep(FILE, &off).ends(4).says("nas");
+    off.extend(["--emergency", "--deadline", "240s"]);
+    let ran = world.skep(FILE, &off);
+    told(&format!("all off in {:.0?}", ran.took));
+    // What was given up on the way is told with 1.
+    assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+    assert_eq!(powered(world), [""; 0], "{ran:?}");
+    world.machine("start", FILE, "nas");
+    let ran = world.skep(FILE, &["start", "--yes"]).ends(0);
+    told(&format!("back in {:.0?}", ran.took));
+    world.until("n1", 60, WRITE);
+}
+
 /// The server's power goes: every command answers in its time and says so, and what has nothing to
-/// do with it goes on. When it is back, the mounts work again.
+/// do with it goes on. When it is back, so is everything.
 pub(crate) fn server_gone(world: &World) {
     let line = "labels = { round = \"gone\" }\n";
     let hosts = HOSTS.replace("name = \"n2\"\n", &format!("name = \"n2\"\n{line}"));
@@ -173,7 +235,7 @@ pub(crate) fn server_gone(world: &World) {
     let waiting = world.on("n1", "ps -eo stat,args | grep -c '[s]kep-mount' || :");
     assert!(waiting.parse::<u32>().unwrap() <= 2, "{waiting}");
 
-    world.machine("start", FILE, "nas");
+    emergency(world);
     world.until(
         "n1",
         180,
@@ -211,6 +273,7 @@ pub(crate) fn removed(world: &World) {
         &[STORAGE, &exports, &mounts, HOSTS].concat(),
     );
 
+    world.on("n1", "docker service rm notes");
     world.on("n1", "nohup sh -c 'cd /project && exec sleep 1000' >/dev/null 2>&1 & echo $! >/run/user-of-project; sleep 1");
     world
         .skep("less.toml", &["up", "--yes"])
