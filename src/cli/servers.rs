@@ -12,8 +12,12 @@ use crate::openstack::{
     Account, BoxedCloud, CloudError, Cluster as Mark, OpenStack, Survey, Wanted, survey,
 };
 use crate::plan::cloud::{self, Known};
-use crate::state::{State, make_private_directory};
+use crate::state::State;
 use crate::ui::Printer;
+
+/// What the cloud told of the hosts, and the host keys of its servers.
+const MEMORY: &str = "servers.json";
+const KNOWN_HOSTS: &str = "known_hosts";
 
 /// The client of the cloud that the servers of `inventory` are on; `None` where it has none.
 ///
@@ -112,19 +116,16 @@ pub(super) async fn learn(
     state: Option<&State>,
     printer: &Printer,
 ) -> Result<()> {
-    let memory = state.map(|state| state.directory().join("servers.json"));
     let known = match look(cloud).await {
         Ok(survey) => {
             let known = cloud::known(inventory, &survey);
-            if let Some(path) = &memory
-                && let Err(error) = remember(path, &known)
-            {
+            if let Some(Err(error)) = state.map(|state| state.replace(MEMORY, &known)) {
                 tracing::warn!(%error, "what the cloud told cannot be remembered");
             }
             known
         }
         Err(error) => {
-            let last = memory.as_deref().and_then(recall);
+            let last = state.and_then(|state| state.read(MEMORY).ok().flatten());
             let Some(last) = last else { return Err(error) };
             printer.warn(format!("{error}; what it told last is taken for true"));
             last
@@ -137,20 +138,9 @@ pub(super) async fn learn(
     Ok(())
 }
 
-fn remember(path: &Path, known: &BTreeMap<String, Known>) -> std::io::Result<()> {
-    if let Some(directory) = path.parent() {
-        make_private_directory(directory)?;
-    }
-    fs::write(path, serde_json::to_string_pretty(known)?)
-}
-
-fn recall(path: &Path) -> Option<BTreeMap<String, Known>> {
-    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
-}
-
 /// Writes the host keys that skep gave its servers to a file, and makes SSH believe that one for them.
 fn trust(inventory: &mut Inventory, known: &BTreeMap<String, Known>, state: &State) -> Result<()> {
-    let path = state.directory().join("known_hosts");
+    let path = state.directory().join(KNOWN_HOSTS);
     let mut text = String::new();
     for host in &mut inventory.hosts {
         let Some(found) = known.get(&host.name) else {
@@ -183,9 +173,8 @@ fn trust(inventory: &mut Inventory, known: &BTreeMap<String, Known>, state: &Sta
             let _infallible = writeln!(text, "{line}");
         }
     }
-    let cannot = |error: std::io::Error| {
+    let written = state.replace_text(KNOWN_HOSTS, text.as_bytes());
+    written.map_err(|error| {
         Error::failed(format!("cannot write `{}`", path.display())).because(error)
-    };
-    make_private_directory(state.directory()).map_err(cannot)?;
-    fs::write(&path, text).map_err(cannot)
+    })
 }

@@ -1,4 +1,4 @@
-//! The swarm as this machine saw it last.
+//! What this machine saw last: whole files, or none.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
@@ -69,7 +69,12 @@ impl State {
         Ok(())
     }
 
-    fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
+    /// What is in a file of the directory, if that is there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
         let path = self.directory.join(file);
         let read = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -80,12 +85,26 @@ impl State {
         })
     }
 
-    fn replace(&self, file: &str, content: &impl Serialize) -> io::Result<()> {
-        make_private_directory(&self.directory)?;
-        let mut new = tempfile::NamedTempFile::new_in(&self.directory)?;
+    /// Puts `content` into a file of the directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; what was there is there still.
+    pub(crate) fn replace(&self, file: &str, content: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(content)?;
         text.push(b'\n');
-        new.write_all(&text)?;
+        self.replace_text(file, &text)
+    }
+
+    /// The same for a text: the file is whole, whenever a run ends.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; what was there is there still.
+    pub(crate) fn replace_text(&self, file: &str, text: &[u8]) -> io::Result<()> {
+        make_private_directory(&self.directory)?;
+        let mut new = tempfile::NamedTempFile::new_in(&self.directory)?;
+        new.write_all(text)?;
         new.as_file().sync_all()?;
         let kept = new.persist(self.directory.join(file));
         kept.map(drop).map_err(|error| error.error)
