@@ -1,6 +1,6 @@
 //! What is done in a cloud, through its client.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,13 +26,19 @@ const TICK: Duration = Duration::from_secs(2);
 /// are empty.
 const VOLUME: Duration = Duration::from_mins(5);
 
+/// How long a server that never ran may take to be gone.
+const FAILED: Duration = Duration::from_mins(5);
+
+/// How long a cloud may take to say why a server is in error: Nova writes that down after the error.
+const WORDS: Duration = Duration::from_secs(20);
+
 /// A cloud with what a run knows of it.
 pub struct CloudRun {
     cloud: BoxedCloud,
     /// The IDs of what is there, by kind and name.
     ids: Mutex<BTreeMap<(Kind, String), String>>,
-    /// The IDs of the servers that this run made.
-    made: Mutex<BTreeSet<String>>,
+    /// The servers that this run made, by their IDs, with what was asked for.
+    made: Mutex<BTreeMap<String, ServerCall>>,
     /// The servers as they were listed last. Whoever waits reads this list, so that there is one
     /// request for all of them.
     servers: tokio::sync::Mutex<Option<(Instant, Arc<Vec<Server>>)>>,
@@ -275,7 +281,7 @@ impl CloudRun {
         let made = self.cloud.create_server(&server, Some(&user_data)).await?;
         if !made.found {
             let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            all.insert(made.id.clone());
+            all.insert(made.id.clone(), call.clone());
         }
         self.keep(Kind::Server, &call.name, Ok(made))
     }
@@ -299,18 +305,25 @@ impl CloudRun {
         deadline: Duration,
         output: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), Fault> {
-        let until = Instant::now() + deadline;
+        let mut until = Instant::now() + deadline;
         let mut told = String::new();
+        let mut full: Vec<String> = Vec::new();
+        let mut failed: Option<Instant> = None;
         loop {
             let servers = self.servers().await?;
             let server = servers.iter().find(|it| it.name == name);
-            match server.map(|it| &it.status) {
-                Some(ServerStatus::Active) => return Ok(()),
-                Some(ServerStatus::Error) => {
-                    let fault = server.and_then(|it| it.fault.as_ref());
-                    let why = fault.map_or("it does not say why", |it| it.message.as_str());
-                    let id = server.map(|it| it.id.clone()).unwrap_or_default();
-                    return Err(self.failed(name, &id, why).await);
+            match server {
+                Some(server) if server.status == ServerStatus::Active => return Ok(()),
+                Some(server) if server.status == ServerStatus::Error => {
+                    let since = *failed.get_or_insert_with(Instant::now);
+                    if server.fault.is_none() && since.elapsed() < WORDS {
+                        sleep(TICK).await;
+                        continue;
+                    }
+                    failed = None;
+                    self.elsewhere(server, &mut full, output).await?;
+                    until = Instant::now() + deadline;
+                    continue;
                 }
                 _ => {}
             }
@@ -337,24 +350,52 @@ impl CloudRun {
         }
     }
 
-    /// What is said of a server that the cloud failed to make. One that this run made holds nothing
-    /// yet, and is removed.
-    async fn failed(&self, name: &str, id: &str, why: &str) -> Fault {
-        let ours = {
-            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            made.contains(id)
+    /// Goes on after the cloud failed to make a server. One that this run made holds nothing yet: it is
+    /// removed, and made in the next of its zones where this one had no place for it. `full` has the
+    /// zones that had none.
+    ///
+    /// # Errors
+    ///
+    /// What the cloud says, where the server is not made anew.
+    async fn elsewhere(
+        &self,
+        server: &Server,
+        full: &mut Vec<String>,
+        output: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(), Fault> {
+        let Server { name, id, .. } = server;
+        let fault = server.fault.as_ref();
+        let why = fault.map_or("it does not say why", |it| it.message.as_str());
+        let call = {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.remove(id)
         };
-        let fault = Fault::new(
+        let zones = call.iter().filter_map(|call| call.zone.clone());
+        full.extend(zones);
+        let place = match &full[..] {
+            [] => String::new(),
+            [zone] => format!(" in the zone `{zone}`"),
+            zones => format!(" in the zones {}", zones.join(", ")),
+        };
+        let failed = Fault::new(
             FaultKind::Failed,
-            format!("the cloud failed to make the server `{name}`: {why}"),
+            format!("the cloud failed to make the server `{name}`{place}: {why}"),
         );
-        if !ours {
-            return fault.hint(format!("`openstack server show {id}` tells more."));
+        let Some(call) = call else {
+            return Err(failed.hint(format!("`openstack server show {id}` tells more.")));
+        };
+        if let Err(error) = self.cloud.delete(Kind::Server, id).await {
+            return Err(failed.hint(format!("It could not be removed: {error}")));
         }
-        match self.cloud.delete(Kind::Server, id).await {
-            Ok(()) => fault.hint("It was removed again. Mend what the cloud says, or choose another flavor or zone; then run the command again."),
-            Err(error) => fault.hint(format!("It could not be removed: {error}")),
-        }
+        let Some(next) = call.elsewhere(why) else {
+            return Err(failed.hint("It was removed again. Mend what the cloud says, or choose another flavor or zone; then run the command again."));
+        };
+        let zone = next.zone.as_deref().unwrap_or_default();
+        output(&format!(
+            "waiting for a place in the zone `{zone}`; none{place}: {why}"
+        ));
+        self.wait_gone(id, FAILED).await?;
+        self.boot(&next).await
     }
 
     async fn wait_gone(&self, id: &str, deadline: Duration) -> Result<(), Fault> {

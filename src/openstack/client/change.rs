@@ -40,7 +40,12 @@ fn place(kind: Kind) -> (Service, &'static str, &'static str) {
 
 impl OpenStack {
     /// One thing; `None` where it is gone.
-    async fn one(&self, what: &str, kind: Kind, id: &str) -> Result<Option<Value>, CloudError> {
+    pub(super) async fn one(
+        &self,
+        what: &str,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<Value>, CloudError> {
         let (service, path, key) = place(kind);
         let ask = Ask::get(what, service, &[path, id]);
         let answer = gone_is_well(self.ask(&ask).await.map(Some))?;

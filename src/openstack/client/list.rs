@@ -14,8 +14,8 @@ use super::wire::{self, Read};
 use crate::openstack::cloud::Given;
 use crate::openstack::error::{CloudError, CloudFault};
 use crate::openstack::model::{
-    Cluster, Flavor, FloatingIp, Image, Keypair, Limits, Network, Port, Router, SecurityGroup,
-    Server, ServerGroup, Subnet, Volume, Zone, ZoneOf,
+    Cluster, Flavor, FloatingIp, Image, Keypair, Kind, Limits, Network, Port, Router,
+    SecurityGroup, Server, ServerGroup, ServerStatus, Subnet, Volume, Zone, ZoneOf,
 };
 
 /// The first pause before the crate's objects are read again; it doubles.
@@ -47,7 +47,18 @@ impl OpenStack {
             ["DELETED", "SOFT_DELETED"].contains(&word("status").unwrap_or_default())
         };
         let keep = |entry: &Value| !gone(entry);
-        self.list(&ask, "servers", keep, wire::server).await
+        let mut servers = self.list(&ask, "servers", keep, wire::server).await?;
+        // Nova's lists leave out why a server found no place: a question for that one alone tells.
+        for server in &mut servers {
+            if server.status == ServerStatus::Error
+                && server.fault.is_none()
+                && let Some(entry) = self.one(ask.what, Kind::Server, &server.id).await?
+                && let Ok(alone) = wire::server(&entry)
+            {
+                server.fault = alone.fault;
+            }
+        }
+        Ok(servers)
     }
 
     /// Ports by their description, which is there from their first moment, and by their tag, which

@@ -179,6 +179,8 @@ fn one(
         try_out(&user_data)?;
         let group = server_group(made, host.role, wanted.anti_affinity, groups);
         let zone = zones.choose(host.role, &wanted.zones);
+        let others = wanted.zones.iter().filter(|it| Some(*it) != zone.as_ref());
+        let other_zones: Vec<String> = others.cloned().collect();
         let mut needs: BTreeSet<ChangeId> = ports.changes.iter().cloned().collect();
         needs.extend(keypair.and_then(|(_, id)| id.clone()));
         let (group, made_group) = group.unzip();
@@ -199,7 +201,10 @@ fn one(
                 "boot volume",
                 boot_volume.as_ref().map(|it| format!("{} GiB", it.size)),
             ),
-            ("availability zone", zone.clone()),
+            (
+                "availability zone",
+                zone.as_ref().map(|zone| or_else(zone, &other_zones)),
+            ),
             ("server group", group.clone()),
             ("keypair", keypair.map(|(name, _)| name.clone())),
         ] {
@@ -237,6 +242,7 @@ fn one(
             boot_volume,
             keypair: keypair.map(|(name, _)| name.clone()),
             zone,
+            other_zones,
             group,
             metadata,
             config_drive: wanted.config_drive,
@@ -280,6 +286,14 @@ fn go_on(made: &mut Made<'_>, server: &Server) -> Option<ChangeId> {
     };
     steps.push(wait(&server.name));
     Some(made.change(&server.name, "cloud.server", summary, diff, steps, []))
+}
+
+/// `a, without a place there b, c`.
+fn or_else(zone: &str, others: &[String]) -> String {
+    match others {
+        [] => zone.to_owned(),
+        others => format!("{zone}, without a place there {}", others.join(", ")),
+    }
 }
 
 fn wait(name: &str) -> Step {

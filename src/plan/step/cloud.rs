@@ -68,7 +68,7 @@ pub enum CloudCall {
     /// Boots a server.
     Server(Box<ServerCall>),
     /// Waits until a server runs. One that this very run made and that the cloud failed to make is
-    /// removed again.
+    /// removed again, and made in another of its zones where there was no place for it.
     WaitServer {
         /// Its name.
         name: String,
@@ -149,6 +149,8 @@ pub struct ServerCall {
     pub keypair: Option<String>,
     /// Its availability zone.
     pub zone: Option<String>,
+    /// The zones where it is tried after that, when the cloud finds no place for it.
+    pub other_zones: Vec<String>,
     /// The name of its server group.
     pub group: Option<String>,
     /// Its metadata.
@@ -157,6 +159,29 @@ pub struct ServerCall {
     pub config_drive: bool,
     /// What its user-data is made of. The host's own key is made when it is booted.
     pub user_data: UserData,
+}
+
+/// What Nova says of a server that no machine of the zone can take, or that none took which could.
+const NO_PLACE: [&str; 3] = [
+    "No valid host",
+    "Exceeded maximum number of retries",
+    "Exceeded max scheduling attempts",
+];
+
+impl ServerCall {
+    /// The same server in the next of its zones, where it failed for want of a place; `None` where it
+    /// failed for another reason, or no zone is left. Each zone is tried once.
+    pub fn elsewhere(&self, why: &str) -> Option<Self> {
+        if !NO_PLACE.iter().any(|words| why.contains(words)) {
+            return None;
+        }
+        let (next, others) = self.other_zones.split_first()?;
+        Some(Self {
+            zone: Some(next.clone()),
+            other_zones: others.to_vec(),
+            ..self.clone()
+        })
+    }
 }
 
 /// A security group: one of the cluster's by its name, or another by its ID.
