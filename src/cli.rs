@@ -11,6 +11,7 @@ pub mod docker;
 pub mod drill;
 pub mod exec;
 mod held;
+pub mod image;
 pub mod init;
 pub mod inventory;
 pub mod lab;
@@ -24,6 +25,7 @@ pub mod plan;
 pub mod power;
 pub mod reboot;
 pub mod recover;
+pub mod render;
 pub mod reset;
 pub mod restore;
 pub mod rotate;
@@ -175,6 +177,8 @@ pub enum Command {
     Reset(reset::ResetArgs),
     /// Remove the servers that skep made on a cloud, and what belongs to them
     Destroy(destroy::DestroyArgs),
+    /// Make, upload, list and delete images for servers on a cloud
+    Image(image::ImageArgs),
     /// Make new join tokens, a new unlock key or a new certificate authority
     Rotate(rotate::RotateArgs),
     /// Save the key that managers want which were restarted under autolock
@@ -189,6 +193,8 @@ pub enum Command {
     Drill(drill::DrillArgs),
     /// List or delete the hosts that skep made on this machine
     Lab(lab::LabArgs),
+    /// Show what a template comes to for a host
+    Render(render::RenderArgs),
     /// Show the checked inventory, also to other programs
     Inventory(inventory::InventoryArgs),
     /// Print the JSON Schema of the inventory, or of playbooks
@@ -293,6 +299,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Recover(args) => recover::run(&args, global, printer),
         Command::Reset(args) => reset::run(&args, global, printer),
         Command::Destroy(args) => destroy::run(&args, global, printer),
+        Command::Image(args) => image::run(&args, global, printer),
         Command::Rotate(args) => rotate::run(&args, global, printer),
         Command::UnlockKey(args) => rotate::unlock_key(&args, global, printer),
         Command::Exec(args) => exec::run(&args, global, printer),
@@ -300,6 +307,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<()> {
         Command::Docker(args) => docker::run(&args, global, printer),
         Command::Drill(args) => drill::run(&args, global, printer),
         Command::Lab(args) => lab::run(&args, global, printer),
+        Command::Render(args) => render::run(&args, global, printer),
         Command::Inventory(args) => inventory::run(&args, global, printer),
         Command::Schema(args) => schema::run(&args, printer),
         Command::Completions(args) => completions::run(&args, printer),

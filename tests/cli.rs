@@ -338,6 +338,36 @@ fn the_log_goes_to_its_file() {
     assert_snapshot!(output.show());
 }
 
+/// What a server would be told is shown without a cloud, with no key in it; what is wrong with a template
+/// is told with its line.
+#[test]
+fn templates_are_listed_and_rendered_without_a_cloud() {
+    let it = Environment::new();
+    it.write(
+        "skep.toml",
+        "[cluster]\nname = \"hive\"\nprovider = \"openstack\"\n[openstack]\ncloud = \"demo\"\n\
+         image = \"debian\"\nflavor = \"small\"\nnetworks = [\"net\"]\npublic-key = \"id.pub\"\n\
+         ssh-from = [\"198.51.100.0/24\"]\nuser-data = \"first.sh\"\n[ssh]\nuser = \"debian\"\n\
+         config = \"\"\n[swarm]\ndefault-addr-pool = [\"10.200.0.0/16\"]\n[[host]]\nname = \"m1\"\n\
+         role = \"manager\"\nvars = { rack = 4 }\n[[host]]\nname = \"nas\"\nrole = \"none\"\n\
+         provider = \"static\"\naddress = \"10.0.0.5\"\n",
+    );
+    it.write("id.pub", "ssh-ed25519 AAAA me\n");
+    it.write(
+        "first.sh",
+        "#!/bin/sh\necho {{ host }} {{ rack }} {{ role }}\n",
+    );
+    it.write("wrong.j2", "a\n{{ rock }}\n");
+    assert_snapshot!("render_list", it.run(&["render"]).show());
+    let of = |template: &str, host: &str| it.run(&["render", template, "--host", host]).show();
+    assert_snapshot!("render_user_data", of("user-data", "m1"));
+    assert_snapshot!("render_file", of("./first.sh", "m1"));
+    assert_snapshot!("render_wrong", of("./wrong.j2", "m1"));
+    assert_snapshot!("render_unknown", of("user-dat", "m1"));
+    assert_snapshot!("render_no_host", of("user-data", "m2"));
+    assert_snapshot!("render_no_server", of("user-data", "nas"));
+}
+
 /// The user's own playbook of a name comes before the one that skep brings along, and all that is wrong
 /// with it is told before any host is asked.
 #[test]

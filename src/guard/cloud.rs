@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::openstack::model::{Allowance, ServerStatus};
+use crate::inventory::Inventory;
+use crate::inventory::openstack::Image as Wanted;
+use crate::openstack::model::{Allowance, Image, ServerStatus};
 use crate::openstack::{Kind, Survey};
 use crate::plan::{CloudCall, Plan, Refusal, Step};
 
@@ -13,6 +15,17 @@ pub fn check(plan: &Plan, survey: &Survey, destroys: bool) -> Vec<Refusal> {
     let mut refusals = quota(plan, survey);
     refusals.extend(removals(plan, survey, destroys));
     refusals
+}
+
+/// A host that the inventory makes of `image`: without it, no new server of that host could be made.
+pub fn boots_from<'a>(inventory: &'a Inventory, image: &Image) -> Option<&'a str> {
+    let is_it = |wanted: &Wanted| match wanted {
+        Wanted::Named(name) => *name == image.name || *name == image.id,
+        Wanted::With(_) => false,
+    };
+    let mut hosts = inventory.hosts.iter();
+    let host = hosts.find(|host| host.server.as_ref().is_some_and(|it| is_it(&it.image)))?;
+    Some(&host.name)
 }
 
 fn calls(plan: &Plan) -> impl Iterator<Item = (&str, &CloudCall)> {

@@ -1,11 +1,12 @@
 //! Images: uploaded from this machine, or made of a server's disk.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha512};
 use tokio::time::{Instant, sleep};
 use tokio_util::io::ReaderStream;
 
@@ -17,6 +18,7 @@ use super::wire;
 use crate::openstack::cloud::Made;
 use crate::openstack::error::{CloudError, CloudFault};
 use crate::openstack::model::{Cluster, Kind, NewImage};
+use crate::shell::hex;
 
 /// How long an upload may stand still. At its end the cloud still reads it all for its checksum.
 const STILL: Duration = Duration::from_mins(5);
@@ -87,7 +89,11 @@ impl OpenStack {
                 self.remove(Kind::Image, &made.id).await?;
                 continue;
             }
-            let Err(error) = self.fill(&what, image, &made.id, progress).await else {
+            let filled = match self.fill(&what, image, &made.id, progress).await {
+                Ok(sum) => self.compare(&what, &made.id, &sum).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = filled else {
                 return Ok(made);
             };
             // Nothing is left half done.
@@ -121,14 +127,31 @@ impl OpenStack {
         Value::Object(body)
     }
 
-    /// Sends an image's data.
+    /// Compares what the cloud has with what was sent. Glance of Rocky and later tells a checksum.
+    async fn compare(&self, what: &str, id: &str, sum: &str) -> Result<(), CloudError> {
+        let entry = self.one(what, Kind::Image, id).await?.unwrap_or_default();
+        let text = |key: &str| entry.get(key).and_then(Value::as_str);
+        match (text("os_hash_algo"), text("os_hash_value")) {
+            (Some("sha512"), Some(there)) if there != sum => {
+                let said = "the image in the cloud has another checksum than the file";
+                Err(CloudError::new(CloudFault::Unexpected, what, said))
+            }
+            (Some("sha512"), Some(_)) => Ok(()),
+            other => {
+                tracing::warn!(?other, "the cloud tells no checksum that can be compared");
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends an image's data, and gives its checksum (SHA-512).
     async fn fill(
         &self,
         what: &str,
         image: &NewImage,
         id: &str,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<(), CloudError> {
+    ) -> Result<String, CloudError> {
         let unreadable = |error: std::io::Error| {
             let said = format!("cannot read `{}`: {error}", image.file.display());
             CloudError::new(CloudFault::Config, what, said)
@@ -139,9 +162,13 @@ impl OpenStack {
         let length = file.metadata().await.map_err(unreadable)?.len();
         let gone = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&gone);
+        let sum = Arc::new(Mutex::new(Sha512::new()));
+        let summed = Arc::clone(&sum);
         let stream = ReaderStream::with_capacity(file, PIECE).inspect_ok(move |piece| {
             let bytes = u64::try_from(piece.len()).unwrap_or_default();
             counter.fetch_add(bytes, Ordering::Relaxed);
+            let mut sum = summed.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.update(piece);
         });
         let body = reqwest::Body::wrap_stream(stream);
         let ask = Ask::put(what, Service::Image, &["images", id, "file"], Value::Null);
@@ -153,7 +180,8 @@ impl OpenStack {
                 answer = &mut send => {
                     answer?;
                     progress(length);
-                    return Ok(());
+                    let sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                    return Ok(hex(&sum.clone().finalize()));
                 }
                 () = sleep(TELL) => {}
             }
