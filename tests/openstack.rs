@@ -12,6 +12,10 @@ mod client;
 mod faults;
 #[path = "openstack/harness.rs"]
 mod harness;
+#[path = "openstack/images.rs"]
+mod images;
+#[path = "openstack/login.rs"]
+mod login;
 #[path = "lab/run.rs"]
 #[expect(dead_code, reason = "the stories of containers do more with runs")]
 mod run;
@@ -46,10 +50,17 @@ fn a_cloud_of_fake_hosts() {
             ("the client on a failing network", |w| {
                 w.inside(|| client::failing_network(&w.clouds()));
             }),
+            ("an application credential", login::application_credential),
             ("a network of the project", servers::a_network),
             ("servers that are refused", servers::refused),
+            ("a zone that is full", servers::elsewhere),
             ("servers that are made once", servers::made_once),
+            (
+                "a server that is no host any more",
+                servers::no_host_any_more,
+            ),
             ("servers that are destroyed", servers::destroyed),
+            ("images of a cluster", images::made_and_removed),
             ("nothing but the network is left", servers::no_network),
             ("nothing is there in the end", harness::nothing_there),
         ],

@@ -9,6 +9,7 @@ use crate::openstack::Survey;
 use crate::plan::{Plan, cloud};
 use crate::procedure::Procedure;
 use crate::shell;
+use crate::swarm::Swarm;
 use crate::ui::{Printer, prompt, text};
 
 use super::cluster::Cluster;
@@ -20,10 +21,11 @@ use super::{Global, block_on, reset, servers};
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 What carries the cluster's mark is removed, and nothing else: servers, ports, floating IPs,
-security groups, server groups, the keypair. Volumes stay, unless --volumes is given.
+security groups, server groups, the keypair. Volumes stay, unless --volumes is given; images stay.
 What is on the servers is lost.
 
-The cluster's name must be typed, or given with --confirm; --yes is no answer.
+The cluster's name must be typed, or given with --confirm; --yes is no answer. For one server it is
+one, unless no manager tells that the swarm does not have it.
 
 Examples:
   skep destroy
@@ -76,14 +78,14 @@ async fn look_and_remove(work: &mut Work<'_>, args: &DestroyArgs) -> Result<()> 
     let survey = see(&work.cluster).await?;
     let name = work.cluster.inventory.cluster.clone();
     let plan = match &args.server {
-        Some(server) => one(&work.cluster, &survey, server)?,
+        Some(server) => one(work, args, &survey, server).await?,
         None => cloud::destroy(&name, &survey, args.volumes),
     };
     if plan.changes.is_empty() {
         work.printer.say(format!(
             "nothing of `{name}` is in the cloud that would be removed"
         ));
-        return tell(&left(&survey, args), work.printer);
+        return tell(&left(&name, &survey, args), work.printer);
     }
     remove(work, args, &plan, &survey).await
 }
@@ -91,9 +93,9 @@ async fn look_and_remove(work: &mut Work<'_>, args: &DestroyArgs) -> Result<()> 
 /// Removes the servers of `hosts`, which have left the swarm, with their ports and floating IPs. Their
 /// volumes stay.
 pub(super) async fn remove_servers(work: &mut Work<'_>, hosts: &[String]) -> Result<()> {
-    let cloud = &work.cluster;
+    let inventory = &work.cluster.inventory;
     let is_server = |name: &&String| {
-        let host = cloud.inventory.host(name);
+        let host = inventory.host(name);
         host.is_some_and(|host| host.provider == Provider::OpenStack)
     };
     let hosts: Vec<&String> = hosts.iter().filter(is_server).collect();
@@ -102,14 +104,42 @@ pub(super) async fn remove_servers(work: &mut Work<'_>, hosts: &[String]) -> Res
     }
     let survey = see(&work.cluster).await?;
     let mut plan = Plan {
-        cluster: work.cluster.inventory.cluster.clone(),
+        cluster: inventory.cluster.clone(),
         ..Plan::default()
     };
     for host in hosts {
         plan.changes
             .extend(cloud::gone(&plan.cluster, &survey, host).changes);
     }
-    plan.refusals = guard::cloud::check(&plan, &survey, true);
+    take_away(work, plan, &survey).await
+}
+
+/// Removes the servers that no host of the inventory stands for, after their nodes have left the swarm.
+/// Their volumes stay. Of a server that is a node still, or may be, it is said why it stays.
+pub(super) async fn prune_servers(work: &mut Work<'_>) -> Result<()> {
+    if work.cluster.cloud.is_none() {
+        return Ok(());
+    }
+    let survey = see(&work.cluster).await?;
+    let inventory = &work.cluster.inventory;
+    if cloud::prune(inventory, &survey, &Swarm::None).is_empty() {
+        return Ok(());
+    }
+    let (gathered, _) = work.cluster.plan(&work.procedure, &|_| {}).await;
+    let swarm = Swarm::see(inventory, &gathered);
+    let plan = cloud::prune(inventory, &survey, &swarm);
+    if plan.changes.is_empty() {
+        for warning in &plan.warnings {
+            work.printer.warn(warning);
+        }
+        return Ok(());
+    }
+    take_away(work, plan, &survey).await
+}
+
+/// Shows what goes in the cloud, asks, and removes it.
+async fn take_away(work: &mut Work<'_>, mut plan: Plan, survey: &Survey) -> Result<()> {
+    plan.refusals = guard::cloud::check(&plan, survey, true);
     if plan.changes.is_empty() {
         return Ok(());
     }
@@ -123,6 +153,7 @@ pub(super) async fn remove_servers(work: &mut Work<'_>, hosts: &[String]) -> Res
             .warn("the servers stay: `skep destroy --server NAME` removes one");
         return Ok(());
     }
+    work.go_on()?;
     work.execute(&plan, None).await?;
     work.follow.report.result()
 }
@@ -134,8 +165,10 @@ async fn see(cluster: &Cluster) -> Result<Survey> {
     }
 }
 
-/// A server that no host of the inventory stands for.
-fn one(cluster: &Cluster, survey: &Survey, server: &str) -> Result<Plan> {
+/// A server that no host of the inventory stands for, and that the swarm does not have. Where nobody
+/// tells whether it does, the cluster's name must be given: it may be a manager.
+async fn one(work: &Work<'_>, args: &DestroyArgs, survey: &Survey, server: &str) -> Result<Plan> {
+    let cluster = &work.cluster;
     if cluster.inventory.host(server).is_some() {
         let error = Error::refused(format!("`{server}` is a host of the inventory"));
         return Err(error.hint(format!(
@@ -148,7 +181,25 @@ fn one(cluster: &Cluster, survey: &Survey, server: &str) -> Result<Plan> {
         let error = Error::usage(format!("the cluster has no server `{server}`"));
         return Err(error.hint(format!("It has {}.", names.join(", "))));
     }
-    Ok(plan)
+    let (gathered, _) = cluster.plan(&Procedure::UP, &|_| {}).await;
+    let swarm = Swarm::see(&cluster.inventory, &gathered);
+    let servers = survey.servers.iter().filter(|it| it.name == server);
+    let why = servers
+        .filter_map(|it| cloud::holds(it, survey, &swarm))
+        .next();
+    match why {
+        Some(why) if matches!(swarm, Swarm::Up(_)) => Err(Error::refused(format!(
+            "`{server}` cannot be removed: {why}"
+        ))
+        .hint("`skep up --prune` takes it out of the swarm first, and then away.")),
+        Some(why) => {
+            let help = "To go on, type the cluster's name";
+            let question = format!("Remove the server `{server}` although {why}?");
+            reset::confirm_name(&plan.cluster, args.confirm.as_deref(), &question, help)?;
+            Ok(plan)
+        }
+        None => Ok(plan),
+    }
 }
 
 async fn remove(
@@ -176,7 +227,7 @@ async fn remove(
     let ended = work.follow.report.result();
     let survey = see(&work.cluster).await?;
     if args.server.is_none() {
-        tell(&left(&survey, args), work.printer)?;
+        tell(&left(&plan.cluster, &survey, args), work.printer)?;
         if survey.servers.is_empty() {
             work.cluster.forget();
         }
@@ -187,7 +238,8 @@ async fn remove(
 fn confirm(args: &DestroyArgs, plan: &Plan, survey: &Survey) -> Result<()> {
     if let Some(server) = &args.server {
         let question = format!("Remove the server `{server}` with all that is on it?");
-        if prompt::confirm(&question, args.work.yes)? {
+        let named = args.confirm.as_ref() == Some(&plan.cluster);
+        if prompt::confirm(&question, args.work.yes || named)? {
             return Ok(());
         }
         return Err(Error::refused("not confirmed; nothing was removed"));
@@ -201,8 +253,8 @@ fn confirm(args: &DestroyArgs, plan: &Plan, survey: &Survey) -> Result<()> {
     reset::confirm_name(&plan.cluster, args.confirm.as_deref(), &question, help)
 }
 
-/// What is left that should not be: volumes are meant to stay.
-fn left(survey: &Survey, args: &DestroyArgs) -> (Vec<String>, Vec<String>) {
+/// What is meant to stay, and what is left that should not be.
+fn left(cluster: &str, survey: &Survey, args: &DestroyArgs) -> (Vec<String>, Vec<String>) {
     let mut others = survey.clone();
     let kept = if args.volumes {
         Survey::default()
@@ -212,7 +264,9 @@ fn left(survey: &Survey, args: &DestroyArgs) -> (Vec<String>, Vec<String>) {
             ..Survey::default()
         }
     };
-    (cloud::left(&kept), cloud::left(&others))
+    let mut kept = cloud::left(&kept);
+    kept.extend(cloud::images(cluster, survey));
+    (kept, cloud::left(&others))
 }
 
 fn tell((kept, others): &(Vec<String>, Vec<String>), printer: &Printer) -> Result<()> {
@@ -220,7 +274,7 @@ fn tell((kept, others): &(Vec<String>, Vec<String>), printer: &Printer) -> Resul
         printer.say(format!("kept: {line}"));
     }
     if !kept.is_empty() {
-        printer.hint("`skep destroy --volumes` removes them too.");
+        printer.hint("`skep destroy --volumes` removes volumes, `skep image delete` images.");
     }
     if others.is_empty() {
         printer.say("nothing else of the cluster is left in the cloud");

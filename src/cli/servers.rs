@@ -174,7 +174,6 @@ fn trust(inventory: &mut Inventory, known: &BTreeMap<String, Known>, state: &Sta
         }
     }
     let written = state.replace_text(KNOWN_HOSTS, text.as_bytes());
-    written.map_err(|error| {
-        Error::failed(format!("cannot write `{}`", path.display())).because(error)
-    })
+    written
+        .map_err(|error| Error::failed(format!("cannot write `{}`", path.display())).because(error))
 }

@@ -18,6 +18,7 @@ pub(super) use cloud::make_servers;
 pub(super) use lab::make_hosts;
 
 use super::cluster::Cluster;
+use super::destroy::prune_servers;
 use super::work::{Work, WorkArgs};
 use super::{Global, block_on, wipe};
 
@@ -39,7 +40,8 @@ pub struct UpArgs {
     #[arg(long, value_name = "SELECTOR")]
     pub on: Option<String>,
 
-    /// Take nodes out of the swarm that are no host of the inventory, one at a time
+    /// Take nodes out of the swarm that are no host of the inventory, one at a time, and then their
+    /// servers out of the cloud
     #[arg(long)]
     pub prune: bool,
 
@@ -125,7 +127,10 @@ async fn make_and_set_up(work: &mut Work<'_>) -> Result<()> {
     let of_cloud = make_servers(work).await?;
     let made = [of_lab.as_slice(), &of_cloud].concat();
     let lock = work.lock().await?;
-    let result = work.rounds(&made, &lock).await;
+    let mut result = work.rounds(&made, &lock).await;
+    if result.is_ok() && work.procedure == (Procedure::Up { prune: true }) {
+        result = prune_servers(work).await;
+    }
     work.let_go(lock, &result).await;
     result?;
     tell_of_lab(work, &of_lab);

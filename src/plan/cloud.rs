@@ -7,20 +7,22 @@ mod destroy;
 mod firewall;
 mod given;
 mod known;
+mod prune;
 mod servers;
 mod user_data;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::inventory::{Inventory, OpenStack, Provider};
+use crate::inventory::{Inventory, OpenStack};
 use crate::openstack::model::Cluster;
 use crate::openstack::{Kind, Survey};
 
 use super::step::{CloudCall, Step};
 use super::{Change, ChangeId, Diff, Lane, Plan, Refusal, Risk};
 
-pub use destroy::{destroy, gone, left};
+pub use destroy::{destroy, gone, images, left};
 pub use known::{Known, known, learn};
+pub use prune::{holds, prune};
 pub use user_data::{HOST_KEY, HostKey, UserData};
 
 /// Where changes stand that are for the cluster as a whole. No host can be called so.
@@ -66,7 +68,12 @@ pub fn build(inventory: &Inventory, survey: &Survey, selected: &BTreeSet<String>
             hint,
         });
     }
-    strangers(inventory, survey, &mut plan);
+    for server in prune::strangers(inventory, survey) {
+        plan.warnings.push(format!(
+            "the server `{}` ({}) is no host of the inventory: `skep up --prune` removes such servers, when they have left the swarm",
+            server.name, server.id
+        ));
+    }
     small_packets(inventory, survey, &mut plan);
     plan
 }
@@ -89,20 +96,6 @@ fn small_packets(inventory: &Inventory, survey: &Survey, plan: &mut Plan) {
         let overlay = mtu.saturating_sub(VXLAN_BYTES);
         plan.warnings.push(format!(
             "packets of the cloud's network have up to {mtu} bytes: make overlay networks with `--opt com.docker.network.driver.mtu={overlay}`, or with an engine of 24.0 and later set `default-network-opts.overlay` in `[docker.daemon]`; large packets vanish otherwise"
-        ));
-    }
-}
-
-/// Tells of servers that no host of the inventory stands for.
-fn strangers(inventory: &Inventory, survey: &Survey, plan: &mut Plan) {
-    let is_host = |name: &str| {
-        let host = inventory.host(name);
-        host.is_some_and(|host| host.provider == Provider::OpenStack)
-    };
-    for server in survey.servers.iter().filter(|it| !is_host(&it.name)) {
-        plan.warnings.push(format!(
-            "the server `{}` ({}) is no host of the inventory and stays: `skep destroy --server {}` removes it",
-            server.name, server.id, server.name
         ));
     }
 }

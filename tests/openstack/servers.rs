@@ -181,9 +181,81 @@ fn has(world: &World, hosts: &[&str]) {
     assert_eq!(counted, expected);
 }
 
+/// A server finds its place in another zone where its own is full, and fits nowhere where it is huge.
+pub(crate) fn elsewhere(world: &World) {
+    let admin = [
+        "openstack",
+        "--os-cloud",
+        "admin",
+        "compute",
+        "service",
+        "set",
+    ];
+    let service = |act: &str| {
+        let words = [&admin[..], &[act, "fake-a2", "nova-compute"]].concat();
+        world.tool("in", &words).ends(0);
+    };
+    // One machine is left in zone a, and two of the three workers want to be there, each on its own.
+    let apart = ("login-timeout", "anti-affinity = \"hard\"\nlogin-timeout");
+    let hive = inventory(world, "hive.toml", 3, &[apart]);
+    service("--disable");
+    let ran = world.skep(&hive, &["up", "--yes"]);
+    service("--enable");
+    // Nobody answers in a fake server.
+    let ran = ran.ends(1);
+    ran.says("waiting for a place in the zone `b`; none in the zone `a`: No valid host");
+    let list = [
+        "openstack",
+        "--os-cloud",
+        "admin",
+        "server",
+        "list",
+        "--long",
+    ];
+    let columns = ["--all-projects", "-f", "value", "-c", "Name", "-c", "Host"];
+    let ran = world.tool("in", &[&list[..], &columns].concat()).ends(0);
+    let hosts = ran.out.lines().filter(|line| line.starts_with('w'));
+    let mut hosts: Vec<&str> = hosts.filter_map(|line| line.split(' ').nth(1)).collect();
+    hosts.sort_unstable();
+    assert_eq!(hosts, ["fake-a1", "fake-b1", "fake-b2"]);
+    world
+        .skep(&hive, &["destroy", "--volumes", "--confirm", "hive"])
+        .ends(0);
+
+    let huge = inventory(world, "huge.toml", 1, &[("m1.tiny", "m1.huge")]);
+    let ran = world.skep(&huge, &["up", "--yes"]).ends(1);
+    let ran = ran.says("in the zones a, b: No valid host was found.");
+    ran.says("It was removed again.");
+    let left = world.leftovers();
+    assert!(
+        !left.iter().any(|it| it.starts_with("server\t")),
+        "{left:?}"
+    );
+    world
+        .skep(&huge, &["destroy", "--volumes", "--confirm", "hive"])
+        .ends(0);
+}
+
+/// A server that is no host any more stays while nobody tells that its swarm does not have it.
+pub(crate) fn no_host_any_more(world: &World) {
+    let fewer = inventory(world, "hive.toml", 2, &[]);
+    let ran = world.skep(&fewer, &["plan"]).ends(1);
+    ran.says("is no host of the inventory: `skep up --prune` removes such servers");
+    world.skep(&fewer, &["up", "--prune", "--yes"]).ends(1);
+    has(world, &["m1", "w1", "w2", "w3"]);
+    world.skep(&fewer, &["node", "remove", "w2", "--yes"]);
+    has(world, &["m1", "w1", "w2", "w3"]);
+    let destroy = ["destroy", "--server", "w3", "--yes"];
+    let ran = world.skep(&fewer, &destroy).ends(4);
+    ran.says("Pass `--confirm hive` if you mean it.");
+    let named = [&destroy[..], &["--confirm", "hive"]].concat();
+    world.skep(&fewer, &named).ends(0);
+    has(world, &["m1", "w1", "w2"]);
+}
+
 /// What was made goes when the cluster's name is given, and nothing else does.
 pub(crate) fn destroyed(world: &World) {
-    let hive = inventory(world, "hive.toml", 3, &[]);
+    let hive = inventory(world, "hive.toml", 2, &[]);
     let before = world.leftovers();
     world.skep(&hive, &["destroy", "--yes"]).ends(4);
     let ran = world.skep(&hive, &["destroy", "--confirm", "hove"]);

@@ -1,6 +1,6 @@
 //! Taking away what was made in a cloud: only what carries the cluster's mark.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::openstack::model::Cluster;
 use crate::openstack::{Kind, Survey};
@@ -154,6 +154,18 @@ pub fn left(survey: &Survey) -> Vec<String> {
         .iter()
         .for_each(|it| add(Kind::SecurityGroup, &it.name, &it.id));
     left
+}
+
+/// The images of a cluster, which stay: a line for each.
+pub fn images(cluster: &str, survey: &Survey) -> Vec<String> {
+    let mark = |properties: &BTreeMap<String, String>| {
+        let of = properties.get(Cluster::KEY);
+        of.is_some_and(|it| it == cluster)
+    };
+    let images = survey.images.iter().filter(|it| mark(&it.properties));
+    images
+        .map(|it| format!("{} `{}` ({})", Kind::Image, it.name, it.id))
+        .collect()
 }
 
 fn rules(

@@ -4,7 +4,9 @@ use std::path::Path;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::facts::{Node, SwarmSettings};
 use crate::guard;
+use crate::inventory::{Availability, Role};
 use crate::openstack::model::{
     Allowance, FixedIp, Flavor, FloatingIp, Image, ImageStatus, Limits, Network, Port,
     SecurityGroup, SecurityRule, Server, ServerFault, ServerStatus, Subnet, Volume, VolumeStatus,
@@ -12,6 +14,7 @@ use crate::openstack::model::{
 };
 use crate::openstack::model::{Direction, Ether, Peer};
 use crate::plan::graph::Graph;
+use crate::swarm::{Down, Swarm, Up};
 
 const INVENTORY: &str = r#"
 [cluster]
@@ -606,6 +609,100 @@ fn one_server_goes_with_its_port_and_nothing_of_its_neighbour() {
         names(&plan),
         ["w1/cloud.server/id-w1", "w1/cloud.port/id-w1 0"]
     );
+}
+
+#[test]
+fn a_server_that_is_no_host_any_more_goes_when_the_swarm_does_not_have_it() {
+    let mut survey = empty();
+    carry_out(&planned(&inventory(3), &survey), &mut survey);
+    let fewer = inventory(1);
+    let node = |id: &str, hostname: &str, address: &str| Node {
+        id: id.to_owned(),
+        hostname: hostname.to_owned(),
+        role: Role::Worker,
+        availability: Availability::Active,
+        state: "down".to_owned(),
+        address: address.to_owned(),
+        engine: "20.10.24".to_owned(),
+        labels: BTreeMap::new(),
+        manager: None,
+    };
+    let up = |nodes: Vec<Node>| {
+        Swarm::Up(Up {
+            cluster_id: "c".to_owned(),
+            managers: vec!["m1".to_owned()],
+            nodes,
+            settings: SwarmSettings::default(),
+            members: BTreeMap::new(),
+        })
+    };
+    let both = [
+        "w2/cloud.server/id-w2",
+        "w2/cloud.port/id-w2 0",
+        "w3/cloud.server/id-w3",
+        "w3/cloud.port/id-w3 0",
+    ];
+    let plan = prune(&fewer, &survey, &up(vec![node("n1", "w1", "10.0.0.21")]));
+    assert_eq!(names(&plan), both);
+    assert_eq!(plan.warnings, [""; 0]);
+    assert_eq!(guard::cloud::check(&plan, &survey, true), []);
+    assert_eq!(names(&prune(&fewer, &survey, &Swarm::None)), both);
+
+    // By its name, also with a domain, and by an address of its port.
+    let port = survey
+        .ports
+        .iter_mut()
+        .find(|it| it.name == "w3 0")
+        .unwrap();
+    port.device = Some("id-w3".to_owned());
+    port.fixed_ips = vec![FixedIp {
+        subnet: None,
+        address: Some(address("10.0.0.33")),
+    }];
+    let nodes = vec![
+        node("n2", "w2.novalocal", "0.0.0.0"),
+        node("n3", "debian", "10.0.0.33"),
+    ];
+    let plan = prune(&fewer, &survey, &up(nodes));
+    assert_eq!(names(&plan), [""; 0]);
+    assert_eq!(
+        plan.warnings,
+        [
+            "the server `w2` (id-w2) is no host of the inventory, and stays: node n2 of the swarm is this server",
+            "the server `w3` (id-w3) is no host of the inventory, and stays: node n3 of the swarm is this server",
+        ]
+    );
+    // No answer is no leave to go.
+    let down = Swarm::Down(Down {
+        evidence: Vec::new(),
+        silent: vec!["m1".to_owned()],
+        exists: false,
+    });
+    let plan = prune(&fewer, &survey, &down);
+    assert_eq!(names(&plan), [""; 0]);
+    assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
+}
+
+#[test]
+fn a_server_without_a_place_is_tried_in_each_zone_once() {
+    let mut inventory = inventory(1);
+    let w1 = inventory.hosts.iter_mut().find(|it| it.name == "w1");
+    let zones = ["a", "b"].map(str::to_owned).to_vec();
+    w1.unwrap().server.as_mut().unwrap().zones = zones;
+    let plan = planned(&inventory, &empty());
+    let mut steps = plan.changes.iter().flat_map(|it| &it.steps);
+    let call = steps.find_map(|step| match step {
+        Step::Cloud(CloudCall::Server(call)) if call.name == "w1" => Some(call),
+        _ => None,
+    });
+    let first = call.unwrap();
+    assert_eq!(first.zone.as_deref(), Some("a"));
+    let full = "No valid host was found. There are not enough hosts available.";
+    let second = first.elsewhere(full).unwrap();
+    assert_eq!(second.zone.as_deref(), Some("b"));
+    assert_eq!(second.elsewhere(full), None);
+    // Another zone mends nothing else.
+    assert_eq!(first.elsewhere("Image 1 is unacceptable"), None);
 }
 
 #[test]
