@@ -38,7 +38,7 @@ pub use export::{to_ansible, to_json};
 pub use hook::{Hook, HookCommand, HookPlace, Moment};
 pub use nfs::{Export, Mount};
 pub use openstack::{OpenStack, Server};
-pub use power::{Ipmi, Power, PowerCommand, WakeOnLan};
+pub use power::{Ipmi, Power, PowerCommand, Redfish, WakeOnLan};
 pub use schema::schema;
 pub use selector::{Selector, SelectorError};
 pub use source::{LoadError, Source, load, parse, read};

@@ -291,5 +291,17 @@ fn each_machine_has_its_own_way_to_be_switched_on() {
     assert_eq!(power("w2"), Some(Power::WakeOnLan(wake)));
     assert!(matches!(power("w3"), Some(Power::Command(it)) if it.timeout == 300));
     assert_eq!(power("w4"), None);
+    let Some(Power::Redfish(own)) = power("w6") else {
+        panic!("{:?}", power("w6"));
+    };
+    assert_eq!(own.url, "https://10.0.1.26");
+    assert_eq!(own.system.as_deref(), Some("1"));
+    assert!(own.ca_file.is_some_and(|file| file.ends_with("ca.pem")) && !own.insecure);
+    let Some(Power::Redfish(shared)) = power("w8") else {
+        panic!("{:?}", power("w8"));
+    };
+    assert_eq!(shared.url, "https://[fd00::7]:8443");
+    assert_eq!(shared.system.as_deref(), Some("Blade8"));
+    assert!(shared.insecure);
     assert_eq!(inventory.start_first, ["registry"]);
 }

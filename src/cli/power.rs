@@ -1,7 +1,8 @@
 //! `skep power`: hosts are switched on and off.
 
+mod passwords;
+
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -9,18 +10,19 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::facts::{Probe, Probes};
 use crate::fleet::Fleet as _;
-use crate::fleet::live::{Powered, Secrets};
-use crate::inventory::{Inventory, Power};
+use crate::fleet::live::Powered;
+use crate::inventory::Inventory;
 use crate::plan::PowerWay;
 use crate::procedure::{PowerAct, PowerProcedure, Procedure};
-use crate::secret;
+use crate::ui::Printer;
 use crate::ui::table::Table;
-use crate::ui::{Printer, prompt};
 
 use super::cluster::Cluster;
 use super::reboot::{identities, refuse_this_machine};
 use super::work::{Work, WorkArgs};
 use super::{Global, block_on};
+
+pub(super) use passwords::{keep_passwords, keep_unasked};
 
 /// The arguments of `skep power`.
 #[derive(Debug, Clone, Args)]
@@ -177,40 +179,6 @@ fn select(inventory: &Inventory, words: &[String]) -> Result<BTreeSet<String>> {
         selected.extend(hosts.into_iter().map(|host| host.name.clone()));
     }
     Ok(selected)
-}
-
-/// Looks up the passwords of the controllers of `hosts`.
-///
-/// # Errors
-///
-/// A usage error where one is not there.
-pub(super) async fn keep_passwords(
-    cluster: &Cluster,
-    hosts: &BTreeSet<String>,
-    printer: &Printer,
-) -> Result<()> {
-    let mut kept = Secrets::default();
-    let all = cluster.inventory.hosts.iter();
-    for host in all.filter(|host| hosts.contains(&host.name)) {
-        let Some(Power::Ipmi(ipmi)) = &host.power else {
-            continue;
-        };
-        if kept.get(Some(&ipmi.password)).is_some() {
-            continue;
-        }
-        let what = format!("the password of {} at {}", ipmi.user, ipmi.address);
-        let found = secret::resolve(&ipmi.password, &what, Arc::new(prompt::secret)).await;
-        let found = found.map_err(|error| {
-            Error::usage(error.to_string())
-                .hint(format!("It is `power.ipmi.password` of {}.", host.name))
-        })?;
-        if let Some(warning) = found.warning {
-            printer.warn(warning);
-        }
-        kept.insert(&ipmi.password, found.secret);
-    }
-    cluster.live.keep_power(kept);
-    Ok(())
 }
 
 /// What is known of a host's power.

@@ -12,12 +12,14 @@ use crate::plan::Plan;
 use crate::playbook::Verb;
 use crate::procedure::{PlaybookRun, Procedure, ShutdownProcedure};
 use crate::record::{self, FILE};
+use crate::secret::COMMAND_DEADLINE;
 use crate::state::{Owner, State};
 use crate::ui::Printer;
 
 use super::book;
 use super::cluster::Cluster;
 use super::load::load;
+use super::power::keep_unasked;
 use super::reset::confirm_name;
 use super::work::{Work, WorkArgs};
 use super::{Global, block_on};
@@ -121,6 +123,15 @@ fn gathering(deadline: Option<u32>) -> Duration {
     Duration::from_secs(u64::from(seconds))
 }
 
+/// How long the passwords of controllers may take to be found: they only prove that a host is off.
+fn passwords(deadline: Option<u32>, hurry: bool) -> Duration {
+    if hurry {
+        gathering(deadline).min(Duration::from_secs(u64::from(HURRY)))
+    } else {
+        COMMAND_DEADLINE
+    }
+}
+
 /// Shuts the cluster down.
 ///
 /// # Errors
@@ -151,6 +162,11 @@ pub fn run(args: &ShutdownArgs, global: &Global, printer: &Printer) -> Result<()
         }
         let procedure = procedure(args, &cluster.inventory.cluster, book, printer)?;
         let (to, off) = (procedure.to.clone(), procedure.powers_off());
+        if off {
+            let members = cluster.inventory.members();
+            let members = members.map(|host| host.name.clone()).collect();
+            keep_unasked(&cluster, &members, passwords(args.deadline, hurry), printer).await;
+        }
         let procedure = Procedure::Shutdown(Box::new(procedure));
         let mut work = Work::begin(cluster, procedure, "shutdown", &args.work, printer)?;
         work.typed.clone_from(&args.confirm);

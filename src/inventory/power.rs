@@ -1,5 +1,7 @@
 //! How machines are switched on and off from here.
 
+mod redfish;
+
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::{Diagnostic, Span};
@@ -10,6 +12,8 @@ use super::read::{At, Field};
 use super::resolve::{Depth, Layer, Layers, Paths, Picked, setting};
 use super::{Provider, SecretRef, range};
 
+pub use redfish::Redfish;
+
 /// How a machine is switched on and off from here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,8 +22,23 @@ pub enum Power {
     WakeOnLan(WakeOnLan),
     /// By its management controller, through `ipmitool` on this machine.
     Ipmi(Ipmi),
+    /// By its management controller, over HTTPS.
+    Redfish(Redfish),
     /// By a program of the user's own.
     Command(PowerCommand),
+}
+
+impl Power {
+    /// The password that its ways need, and whose it is, such as `admin at 10.0.1.11`.
+    pub fn password(&self) -> Option<(&SecretRef, String)> {
+        match self {
+            Self::Ipmi(ipmi) => {
+                Some((&ipmi.password, format!("{} at {}", ipmi.user, ipmi.address)))
+            }
+            Self::Redfish(it) => Some((&it.password, format!("{} at {}", it.user, it.url))),
+            Self::WakeOnLan(_) | Self::Command(_) => None,
+        }
+    }
 }
 
 /// A packet that wakes a machine.
@@ -119,6 +138,9 @@ fn kinds(table: &raw::Power) -> Vec<(&'static str, Option<&Span>)> {
     if !table.ipmi.is_absent() {
         kinds.push(("ipmi", table.ipmi.at().map(|at| &at.span)));
     }
+    if !table.redfish.is_absent() {
+        kinds.push(("redfish", table.redfish.at().map(|at| &at.span)));
+    }
     if !table.command.is_absent() {
         kinds.push(("command", table.command.at().map(|at| &at.span)));
     }
@@ -171,7 +193,10 @@ pub(super) fn power<'a>(
                 return (none, None);
             }
             let error = Diagnostic::error("`power` without a way");
-            let error = error.at(&at.span, "expected `wake-on-lan`, `ipmi` or `command`");
+            let error = error.at(
+                &at.span,
+                "expected `wake-on-lan`, `ipmi`, `redfish` or `command`",
+            );
             out.push(
                 error.help("only a host may have it empty, which means none of the cluster's"),
             );
@@ -192,6 +217,7 @@ pub(super) fn power<'a>(
     match kind {
         Some(("wake-on-lan", _, span)) => wake_on_lan(layers, block, span, out),
         Some(("ipmi", _, span)) => (ipmi(layers, block, span, paths, out), None),
+        Some(("redfish", _, span)) => (redfish::read(layers, block, span, paths, out), None),
         Some((_, _, span)) => (vec![command(layers, span, out); block.count], None),
         None => (none, None),
     }

@@ -190,12 +190,14 @@ impl PartialEq for Storage {
 }
 
 record! {
-    /// How a machine is switched on and off from here: one of the three. Hosts of the lab need none.
+    /// How a machine is switched on and off from here: one of the four. Hosts of the lab need none.
     Power {
         /// By a packet that wakes it.
         "wake-on-lan" => wake_on_lan: WakeOnLan,
         /// By its management controller, with `ipmitool` on this machine.
         "ipmi" => ipmi: Ipmi,
+        /// By its management controller, over HTTPS.
+        "redfish" => redfish: Redfish,
         /// By programs of your own.
         "command" => command: PowerCommand,
     }
@@ -231,6 +233,26 @@ record! {
         "user" => user: String,
         /// The password.
         "password" => password: SecretRef,
+    }
+}
+
+record! {
+    /// A management controller that speaks Redfish.
+    Redfish {
+        /// Where it is, such as `https://10.0.1.11`, or a range of them.
+        "url" => url: String,
+        /// The name of the machine there, as `/redfish/v1/Systems` has it, or a range of them. Default: the
+        /// only one.
+        "system" => system: String,
+        /// The login name.
+        "user" => user: String,
+        /// The password.
+        "password" => password: SecretRef,
+        /// A file with the certificates (PEM) of those who may vouch for the controller, and nobody else may.
+        /// Default: the authorities that browsers trust.
+        "ca-file" => ca_file: String,
+        /// Whether any certificate will do: whoever sits in between then gets the password.
+        "insecure" => insecure: bool,
     }
 }
 

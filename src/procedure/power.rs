@@ -105,7 +105,7 @@ fn cut(plan: &mut Plan, host: &Host, facts: Option<&HostFacts>, seen: &Swarm) ->
         plan.refusals.push(Refusal {
             host: Some(host.name.clone()),
             why: format!("nobody but a person can take its power away ({way})"),
-            hint: "Leave out `--cut` to shut it down from within, or give it `power.ipmi` or `power.command` with `off`.".to_owned(),
+            hint: "Leave out `--cut` to shut it down from within, or give it `power.ipmi`, `power.redfish`, or `power.command` with `off`.".to_owned(),
         });
         return Outlook::Unknown("its power cannot be taken away".to_owned());
     }

@@ -1,5 +1,7 @@
 //! Machines that are switched on and off: packets, controllers, programs, the lab, people.
 
+mod redfish;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
 use crate::fleet::{Fault, FaultKind};
-use crate::inventory::{Ipmi, Power, PowerCommand, WakeOnLan};
+use crate::inventory::{Ipmi, Power, PowerCommand, SecretRef, WakeOnLan};
 use crate::local::{LocalError, Program};
 use crate::plan::{PowerCall, PowerWay};
 use crate::provider::lab::LabState;
@@ -81,6 +83,9 @@ async fn on(
         },
         PowerWay::Inventory(Power::WakeOnLan(wake)) => self::wake(live, wake).await,
         PowerWay::Inventory(Power::Ipmi(it)) => ipmi(live, it, "on", output).await.map(drop),
+        PowerWay::Inventory(Power::Redfish(it)) => {
+            redfish::on(it, &password(live, &it.password, &it.url)?).await
+        }
         PowerWay::Inventory(Power::Command(it)) => {
             command(live, host, it, &it.on, output).await.map(drop)
         }
@@ -108,6 +113,9 @@ async fn cut(
             lab.kill(host).await.map_err(Fault::from)
         }
         PowerWay::Inventory(Power::Ipmi(it)) => ipmi(live, it, "off", output).await.map(drop),
+        PowerWay::Inventory(Power::Redfish(it)) => {
+            redfish::cut(it, &password(live, &it.password, &it.url)?).await
+        }
         PowerWay::Inventory(Power::Command(it)) if !it.off.is_empty() => {
             command(live, host, it, &it.off, output).await.map(drop)
         }
@@ -134,6 +142,9 @@ pub(super) async fn status(live: &Live, host: &str, way: &PowerWay) -> Result<Po
             );
         }
         PowerWay::Inventory(Power::Ipmi(it)) => ipmi(live, it, "status", &quiet).await?,
+        PowerWay::Inventory(Power::Redfish(it)) => {
+            return redfish::status(it, &password(live, &it.password, &it.url)?).await;
+        }
         PowerWay::Inventory(Power::Command(it)) if !it.status.is_empty() => {
             command(live, host, it, &it.status, &quiet).await?
         }
@@ -206,23 +217,22 @@ fn ipmitool(ipmi: &Ipmi, password: &SecretString, verb: &str) -> Program {
         .deadline(IPMI)
 }
 
+/// The password of the controller at `address`, where it was looked up.
+fn password(live: &Live, of: &SecretRef, address: &str) -> Result<SecretString, Fault> {
+    let kept = live.of_power.get().and_then(|kept| kept.get(Some(of)));
+    kept.ok_or_else(|| {
+        let why = format!("the password of the controller at {address} is not known");
+        Fault::new(FaultKind::Failed, why)
+    })
+}
+
 async fn ipmi(
     live: &Live,
     ipmi: &Ipmi,
     verb: &str,
     output: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<String, Fault> {
-    let password = live
-        .of_power
-        .get()
-        .and_then(|kept| kept.get(Some(&ipmi.password)));
-    let Some(password) = password else {
-        let why = format!(
-            "nobody looked up the password of the controller at {}",
-            ipmi.address
-        );
-        return Err(Fault::new(FaultKind::Failed, why));
-    };
+    let password = password(live, &ipmi.password, &ipmi.address)?;
     let program = ipmitool(ipmi, &password, verb);
     program
         .run_with(output)

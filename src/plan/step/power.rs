@@ -57,7 +57,7 @@ impl PowerWay {
     /// Whether it can take a machine's power away.
     pub fn cuts(&self) -> bool {
         match self {
-            Self::Lab | Self::Inventory(Power::Ipmi(_)) => true,
+            Self::Lab | Self::Inventory(Power::Ipmi(_) | Power::Redfish(_)) => true,
             Self::Inventory(Power::Command(command)) => !command.off.is_empty(),
             Self::Inventory(Power::WakeOnLan(_)) | Self::Person { .. } => false,
         }
@@ -77,6 +77,10 @@ impl fmt::Display for PowerWay {
                 }
             }
             Self::Inventory(Power::Ipmi(ipmi)) => write!(f, "IPMI at {}", ipmi.address),
+            Self::Inventory(Power::Redfish(it)) => match &it.system {
+                Some(system) => write!(f, "Redfish at {}, system {system}", it.url),
+                None => write!(f, "Redfish at {}", it.url),
+            },
             Self::Inventory(Power::Command(command)) => {
                 let program = command.on.first().map_or("", String::as_str);
                 write!(f, "the program {program}")
