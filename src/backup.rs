@@ -5,6 +5,7 @@
 //! `swarm` of an engine's data root. Beside it lies a [`Head`], which anybody may read.
 
 pub mod archive;
+pub mod seal;
 pub mod store;
 
 use std::path::PathBuf;

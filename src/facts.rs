@@ -529,4 +529,6 @@ pub struct RaftLog {
     pub last: Option<(u64, u64)>,
     /// The highest index in the name of a file: there are entries up to here, and may be more.
     pub at_least: u64,
+    /// Whether it takes the unlock key to read it: autolock is on.
+    pub sealed: bool,
 }

@@ -172,6 +172,10 @@ fn a_backup_brings_a_lost_swarm_back() {
             ("all managers destroyed", backup::restored),
             ("a backup is tried out", backup::verified),
             ("kill -9 while the engine stands", backup::killed),
+            (
+                "all managers destroyed, and locked",
+                backup::restored_locked,
+            ),
         ],
     );
 }

@@ -193,6 +193,33 @@ fn with_nobody_there_it_does_not_send_to_itself() {
     });
 }
 
+/// With autolock an engine that is told to force a new cluster ends in no swarm (Docker 20.10).
+#[test]
+fn nothing_is_forced_from_a_state_that_is_sealed() {
+    let inventory = inventory(3, 1);
+    paused(async move {
+        let fleet = swarm(&inventory).await;
+        fleet.with(|world| {
+            for swarm in world.clusters.values_mut() {
+                swarm.secrets.unlock_key = Some(1);
+            }
+        });
+        off(&fleet, &["m2", "m3"]);
+        let plan = plan(
+            &fleet,
+            &inventory,
+            &Procedure::Recover(recover(&["m2", "m3"])),
+        )
+        .await;
+        let refused = why(&plan);
+        assert!(
+            refused.contains("m1: autolock is on") && refused.contains("`skep restore FILE"),
+            "{refused}"
+        );
+        assert_eq!(plan.changes, []);
+    });
+}
+
 #[test]
 fn a_silent_manager_is_lost_only_when_a_person_says_so() {
     let inventory = inventory(3, 2);

@@ -18,6 +18,9 @@ use crate::shell::hex;
 /// The longest manifest, in bytes: a hundred bytes for each file.
 const MANIFEST_MAX: u64 = 16 << 20;
 
+/// The longest text that is read of an archive, in bytes. That with a node's key has some hundred.
+const TEXT_MAX: u64 = 64 << 10;
+
 /// What every file of age begins with.
 const AGE: &[u8] = b"age-encryption.org/v1";
 
@@ -410,6 +413,33 @@ pub fn check(path: &Path, identities: &Identities) -> Result<Checked, ArchiveErr
         sha256,
         encrypted,
     })
+}
+
+/// The text of a small file of an archive; `None` where there is no such file.
+///
+/// # Errors
+///
+/// It cannot be opened, is damaged, or the file is none of text.
+pub fn text_of(
+    path: &Path,
+    identities: &Identities,
+    name: &str,
+) -> Result<Option<Zeroizing<String>>, ArchiveError> {
+    let mut archive = tar::Archive::new(open(path, identities)?);
+    for entry in archive.entries().map_err(|error| damaged(&error))? {
+        let entry = entry.map_err(|error| damaged(&error))?;
+        let own = entry.path().map_err(|error| damaged(&error))?;
+        if own.as_os_str() != name {
+            continue;
+        }
+        // Never grows, so that no copy of a secret is left behind in freed memory.
+        let most = usize::try_from(TEXT_MAX).unwrap_or_default();
+        let mut text = Zeroizing::new(String::with_capacity(most));
+        let read = entry.take(TEXT_MAX).read_to_string(&mut text);
+        read.map_err(|error| damaged(&error))?;
+        return Ok(Some(text));
+    }
+    Ok(None)
 }
 
 fn manifest(first: tar::Entry<'_, impl Read>) -> Result<Manifest, ArchiveError> {

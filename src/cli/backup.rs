@@ -10,7 +10,8 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use crate::backup::{ArchiveError, Entry, Settings, archive, store, surplus};
+use crate::backup::archive::{Checked, Identities};
+use crate::backup::{ArchiveError, Entry, Settings, archive, seal, store, surplus};
 use crate::error::{Error, Result};
 use crate::inventory::{Inventory, SecretRef};
 use crate::procedure::{BackupProcedure, Procedure};
@@ -209,13 +210,22 @@ pub(super) fn of_archive(error: &ArchiveError, usage: bool) -> Error {
     }
 }
 
-/// The key that unlocks what is in an archive: from a file, else asked for; `None` where it takes none.
+/// The key that unlocks what is in an archive: from a file, else asked for; `None` where it takes none. It is
+/// tried on the archive, so that a wrong one changes nothing.
+///
+/// # Errors
+///
+/// A usage error where there is none, or another one than held then.
 pub(super) async fn unlock_key(
-    locked: bool,
+    checked: &Checked,
+    identities: &Identities,
     file: Option<&PathBuf>,
     printer: &Printer,
 ) -> Result<Option<SecretString>> {
-    if !locked {
+    let sealed = archive::text_of(&checked.path, identities, seal::FILE);
+    let sealed = sealed.map_err(|error| of_archive(&error, false))?;
+    let sealed = sealed.filter(|pem| seal::is_sealed(pem));
+    if sealed.is_none() && !checked.manifest.locked {
         return Ok(None);
     }
     let reference = match file {
@@ -231,6 +241,14 @@ pub(super) async fn unlock_key(
     let found = found.map_err(|error| Error::usage(error.to_string()))?;
     if let Some(warning) = found.warning {
         printer.warn(warning);
+    }
+    if let Some(pem) = &sealed {
+        seal::open(pem, &found.secret).map_err(|error| {
+            let taken = checked.manifest.taken;
+            Error::usage(error.to_string()).hint(format!(
+                "It takes the unlock key that the swarm had on {taken}: nothing was changed."
+            ))
+        })?;
     }
     Ok(Some(found.secret))
 }

@@ -73,8 +73,8 @@ pub fn run(args: &RestoreArgs, global: &Global, printer: &Printer) -> Result<()>
     block_on(async {
         let cluster = Cluster::open(global, None, printer).await?;
         cluster.is_made().await?;
-        let locked = checked.manifest.locked;
-        let unlock = unlock_key(locked, args.unlock_key_file.as_ref(), printer).await?;
+        let file = args.unlock_key_file.as_ref();
+        let unlock = unlock_key(&checked, &identities, file, printer).await?;
         cluster.live.keep_keys(Keys {
             identities: Arc::new(identities),
             unlock,

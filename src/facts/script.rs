@@ -399,6 +399,7 @@ else
   for file in "$folder"/snap*/*.snap "$folder"/wal*/*.wal; do
     [ -e "$file" ] && printf '%s\n' "${file##*/}"
   done
+  grep -q ENCRYPTED "${folder%/raft}/certificates/swarm-node.key" 2>/dev/null && echo sealed
   guard 5 journalctl -q -u docker.service --no-pager -o cat --since=-60s | grep ' sent Msg[A-Za-z]*Vote ' | tail -n 1
 fi
 end raft $code

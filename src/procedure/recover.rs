@@ -187,6 +187,7 @@ fn force(
     let Some(survivor) = choose(plan, &found, recover.from.as_deref()) else {
         return;
     };
+    plan.refusals.extend(found.living.iter().filter_map(sealed));
     if !plan.refusals.is_empty() {
         return;
     }
@@ -243,6 +244,17 @@ fn force(
         plan.changes.push(wait_return(worker, &managers, &after));
     }
     go_on(plan, inventory, gathered);
+}
+
+/// Why nothing is done where a manager's state is sealed. Its engine, told to force a new cluster, forgets
+/// the unlock key, and is in no swarm then; and a copy takes a restart, after which it is locked.
+fn sealed(survivor: &Survivor<'_>) -> Option<Refusal> {
+    let log = survivor.raft.value()?;
+    log.sealed.then(|| Refusal {
+        host: Some(survivor.host.name.clone()),
+        why: "autolock is on: no engine forces a new cluster from a state that is sealed with the unlock key, it would end in no swarm".to_owned(),
+        hint: "Bring managers back until they are a majority. If these are lost for good, restore a backup, which takes the seal away: `skep restore FILE --on HOST --unlock-key-file KEY`.".to_owned(),
+    })
 }
 
 /// Says of the hosts that answer that there is another round for them.

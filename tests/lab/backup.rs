@@ -185,3 +185,74 @@ pub(crate) fn restored(world: &World) {
     world.on(&host, "test ! -e /var/lib/skep/restore");
     world.skep(FILE, &["plan", "--exit-code"]).ends(0);
 }
+
+/// All three managers are new machines again, and what there is of them is locked.
+pub(crate) fn restored_locked(world: &World) {
+    let leader = world.leader(FILE);
+    world.on(&leader, "docker swarm update --autolock=true");
+    let key = world.on(&leader, "docker swarm unlock-key -q");
+    let key = key.trim();
+    let host = if leader == "m3" { "m2" } else { "m3" };
+    world
+        .skep(FILE, &["backup", "--yes", "--on", host])
+        .ends(0)
+        .says("It takes the unlock key of today");
+    let (file, identity) = (newest(world), world.path("key"));
+    let (file, identity) = (file.to_str().unwrap(), identity.to_str().unwrap());
+    let save = |name: &str, key: &str| {
+        let path = world.path(name);
+        fs::write(&path, format!("{key}\n")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (right, none) = (save("right", key), save("none", "hunter2"));
+    // Well made, and of another swarm.
+    let other = key.replacen(&key[9..13], "AAAA", 1);
+    let other = save("other", &other);
+
+    let words = ["backup", "verify", file, "--yes", "--identity", identity];
+    let words = [&words[..], &["--unlock-key-file", &right]].concat();
+    let ran = world.start(FILE, &words).ends_within(LONG);
+    ran.ends(0).says("are all there");
+
+    let kept = world.node_id(host);
+    world.fresh("lab.toml", &["m1", "m2", "m3"]);
+    let restore = |more: &[&str]| {
+        let words = ["restore", file, "--identity", identity, "--on", host];
+        let words = [&words[..], &["--confirm", &world.cluster], more].concat();
+        let ran = world.start(FILE, &words).ends_within(LONG);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(!said.contains(&key[9..]), "{said}");
+        ran
+    };
+    restore(&[])
+        .ends(2)
+        .says("whose managers are locked")
+        .says("--unlock-key-file");
+    restore(&["--unlock-key-file", &none])
+        .ends(2)
+        .says("that is no unlock key");
+    restore(&["--unlock-key-file", &other])
+        .ends(2)
+        .says("not the one that held when the backup was taken");
+    world.on(
+        host,
+        "test ! -e /var/lib/skep/restore && ! docker info 2>/dev/null | grep -q 'Swarm: active'",
+    );
+    let ran = restore(&["--unlock-key-file", &right])
+        .ends(0)
+        .says("verified: a second plan is empty")
+        .says("is there: 2 services, 1 secret, 0 configs");
+    told(&format!("restored a locked swarm in {:.0?}", ran.took));
+    is_healthy(&world.status(FILE), 3, 5);
+    assert_eq!(world.node_id(host), kept);
+    world.until("w1", 60, READS);
+    // It is locked again, with the key that it had.
+    assert_eq!(world.on(host, "docker swarm unlock-key -q").trim(), key);
+    world.on(
+        host,
+        "grep -q ENCRYPTED /var/lib/docker/swarm/certificates/swarm-node.key && systemctl restart docker && \
+         docker info --format '{{.Swarm.LocalNodeState}}' | grep -q locked",
+    );
+    world.on(host, &format!("printf '%s\\n' {key} | docker swarm unlock"));
+    world.until(host, 60, REACHABLE);
+}

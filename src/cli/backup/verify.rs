@@ -53,8 +53,8 @@ pub(super) fn run(args: &VerifyArgs, global: &Global, printer: &Printer) -> Resu
         return Ok(());
     }
     block_on(async {
-        let locked = checked.manifest.locked;
-        let key = unlock_key(locked, args.unlock_key_file.as_ref(), printer).await?;
+        let file = args.unlock_key_file.as_ref();
+        let key = unlock_key(&checked, &identities, file, printer).await?;
         super::lab::verify(&checked, identities, key, args.yes, global, printer).await
     })
 }

@@ -13,9 +13,9 @@ use crate::inventory::{Inventory, SecretRef};
 use crate::secret::{self, COMMAND_DEADLINE};
 use crate::ui::{Printer, prompt};
 
-/// A password, and whose it is.
+/// A password, whose it is, and the hosts whose controllers have it.
 struct Wanted<'a> {
-    host: &'a str,
+    hosts: Vec<&'a str>,
     of: String,
     password: &'a SecretRef,
 }
@@ -27,9 +27,13 @@ fn wanted<'a>(inventory: &'a Inventory, hosts: &BTreeSet<String>) -> Vec<Wanted<
         let Some((password, of)) = host.power.as_ref().and_then(|power| power.password()) else {
             continue;
         };
-        if all.iter().all(|it| it.password != password) {
-            let host = &host.name;
-            all.push(Wanted { host, of, password });
+        match all.iter_mut().find(|it| it.password == password) {
+            Some(one) => one.hosts.push(&host.name),
+            None => all.push(Wanted {
+                hosts: vec![&host.name],
+                of,
+                password,
+            }),
         }
     }
     all
@@ -46,11 +50,17 @@ pub(crate) async fn keep_passwords(
     printer: &Printer,
 ) -> Result<()> {
     let mut kept = Secrets::default();
-    for Wanted { host, of, password } in wanted(&cluster.inventory, hosts) {
+    for Wanted {
+        hosts,
+        of,
+        password,
+    } in wanted(&cluster.inventory, hosts)
+    {
         let what = format!("the password of {of}");
         let found = secret::resolve(password, &what, Arc::new(prompt::secret)).await;
         let found = found.map_err(|error| {
-            Error::usage(error.to_string()).hint(format!("It stands in `power` of {host}."))
+            Error::usage(error.to_string())
+                .hint(format!("It stands in `power` of {}.", hosts.join(", ")))
         })?;
         if let Some(warning) = found.warning {
             printer.warn(warning);
@@ -88,7 +98,15 @@ pub(crate) async fn keep_unasked(
             (it, found)
         });
     let mut kept = Secrets::default();
-    for (Wanted { host, of, password }, found) in futures::future::join_all(asked).await {
+    for (
+        Wanted {
+            hosts,
+            of,
+            password,
+        },
+        found,
+    ) in futures::future::join_all(asked).await
+    {
         match found {
             Ok(found) => {
                 if let Some(warning) = found.warning {
@@ -97,7 +115,8 @@ pub(crate) async fn keep_unasked(
                 kept.insert(password, found.secret);
             }
             Err(why) => printer.warn(format!(
-                "without the password of {of} nobody can tell whether {host} has power, and so for all with the same: {why}"
+                "whether these have power at the end cannot be asked: {}; the password of {of}: {why}",
+                hosts.join(", ")
             )),
         }
     }

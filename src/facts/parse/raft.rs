@@ -3,7 +3,7 @@
 use super::super::RaftLog;
 use super::Section;
 
-/// Reads the names of the files, and the line of the journal.
+/// Reads the names of the files, whether they are sealed, and the line of the journal.
 pub(super) fn raft(section: &Section<'_>) -> Option<RaftLog> {
     let text = section.text();
     let lines = || text.lines().map(str::trim);
@@ -13,6 +13,7 @@ pub(super) fn raft(section: &Section<'_>) -> Option<RaftLog> {
     (at_least.is_some() || last.is_some()).then(|| RaftLog {
         last,
         at_least: at_least.unwrap_or_default(),
+        sealed: lines().any(|line| line == "sealed"),
     })
 }
 

@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::io::SyncIoBridge;
 
 use crate::backup::archive::{self, Checked, Identities};
-use crate::backup::{ArchiveError, FORMAT, FileSum, Manifest};
+use crate::backup::{ArchiveError, FORMAT, FileSum, Manifest, seal};
 use crate::docker::{Docker, DockerError};
 use crate::facts::Certificate;
 use crate::fleet::{Fault, FaultKind};
 use crate::known::Known;
 use crate::plan::{BackupCall, Origin};
 use crate::shell::quote;
-use crate::ssh::{StreamTo, Upload};
+use crate::ssh::{Session, StreamTo, Upload};
 use crate::swarm::Contents;
 
 use super::{Live, Remote};
@@ -65,9 +65,7 @@ pub(super) async fn call(
             Ok(())
         }
         BackupCall::Bring { archive, sha256 } => {
-            let keys = live.keys.get();
-            let identities = keys.map(|keys| keys.identities.clone());
-            bring(remote, archive, sha256, identities).await
+            bring(remote, archive, sha256, live.keys.get()).await
         }
         BackupCall::Wake { id } => {
             let key = live.keys.get().and_then(|keys| keys.unlock.as_ref());
@@ -225,7 +223,7 @@ async fn bring(
     remote: &Remote,
     path: &Path,
     sha256: &str,
-    identities: Option<Arc<Identities>>,
+    keys: Option<&Keys>,
 ) -> Result<(), Fault> {
     let session = remote.session().await?;
     let dir = BackupCall::RESTORE;
@@ -233,16 +231,18 @@ async fn bring(
     let begin = format!(
         "set -eu\numask 077\nmkdir -p {dir}\nchmod 700 {dir}\n\
          case $(cat {dir}/state 2>/dev/null || :) in \"brought \"{sum}* | \"placed \"{sum}*) echo same; exit 0 ;; esac\n\
-         rm -rf {dir}/state {dir}/new {dir}/archive.tar\n"
+         rm -rf {dir}/state {dir}/new {dir}/archive.tar {dir}/node.key\n"
     );
     let minute = Duration::from_mins(1);
     let begun = run(remote, &begin, minute).await?;
     if begun.starts_with("same") {
         return Ok(());
     }
+    let unlock = keys.and_then(|keys| keys.unlock.as_ref());
+    let identities = keys.map(|keys| keys.identities.clone());
     let identities = identities.unwrap_or_else(|| Arc::new(Identities::none()));
-    let (own, keys) = (path.to_owned(), identities.clone());
-    let checked = tokio::task::spawn_blocking(move || archive::check(&own, &keys)).await;
+    let (own, with) = (path.to_owned(), identities.clone());
+    let checked = tokio::task::spawn_blocking(move || archive::check(&own, &with)).await;
     let checked = checked.map_err(|error| broken(&error))?;
     let checked = checked.map_err(|error| of_archive(&error))?;
     if checked.sha256 != sha256 {
@@ -250,6 +250,9 @@ async fn bring(
         return Err(Fault::new(FaultKind::Refused, why).hint("Run the command again."));
     }
     let size = checked.size;
+    if let Some(key) = unlock {
+        bring_opened(&session, path, &identities, key).await?;
+    }
     let (near, far) = tokio::io::duplex(PIECE);
     let own = path.to_owned();
     let handle = tokio::runtime::Handle::current();
@@ -277,6 +280,37 @@ async fn bring(
     unpack(remote, &checked).await
 }
 
+/// Brings the node's key without its seal: no engine forces a new cluster from a state that has one. It
+/// takes the place of the sealed one when that was compared with its checksum.
+async fn bring_opened(
+    session: &Session,
+    path: &Path,
+    identities: &Arc<Identities>,
+    key: &SecretString,
+) -> Result<(), Fault> {
+    let (own, identities) = (path.to_owned(), identities.clone());
+    let sealed =
+        tokio::task::spawn_blocking(move || archive::text_of(&own, &identities, seal::FILE));
+    let sealed = sealed.await.map_err(|error| broken(&error))?;
+    let Some(sealed) = sealed.map_err(|error| of_archive(&error))? else {
+        return Ok(());
+    };
+    let opened = seal::open(&sealed, key).map_err(|error| {
+        Fault::new(FaultKind::Failed, error.to_string())
+            .hint("Run the command again with the unlock key that held when the backup was taken.")
+    })?;
+    let upload = Upload {
+        path: format!("{}/node.key", BackupCall::RESTORE),
+        mode: 0o600,
+        owner: None,
+        size: opened.len() as u64,
+        root: true,
+        deadline: Duration::from_mins(1),
+    };
+    let sent = session.upload(&upload, opened.as_bytes()).await;
+    sent.map_err(|error| super::fault(&error))
+}
+
 async fn unpack(remote: &Remote, checked: &Checked) -> Result<(), Fault> {
     let dir = BackupCall::RESTORE;
     let sums = checked.manifest.files.iter();
@@ -287,8 +321,10 @@ async fn unpack(remote: &Remote, checked: &Checked) -> Result<(), Fault> {
     let script = format!(
         "set -eu\numask 077\nmkdir -p {dir}/new\n\
          tar -C {dir}/new --numeric-owner -xpf {dir}/archive.tar swarm\nrm -f {dir}/archive.tar\n\
-         cd {dir}/new\nprintf '%s\\n' {sums} | sha256sum -c --quiet -\nsync\n\
-         printf 'brought %s\\n' {sum} >{dir}/state\n"
+         cd {dir}/new\nprintf '%s\\n' {sums} | sha256sum -c --quiet -\n\
+         if [ -e {dir}/node.key ]; then mv -f {dir}/node.key {dir}/new/{}; fi\nsync\n\
+         printf 'brought %s\\n' {sum} >{dir}/state\n",
+        seal::FILE
     );
     run(remote, &script, SUMS).await.map(drop)
 }

@@ -114,6 +114,7 @@ impl World {
                     Known::Value(RaftLog {
                         last: Some((1, index)),
                         at_least: 0,
+                        sealed: self.is_sealed(host),
                     })
                 });
             }

@@ -167,6 +167,13 @@ impl World {
         })
     }
 
+    /// Whether it takes the unlock key to read what `host` knows of its swarm.
+    pub(super) fn is_sealed(&self, host: &SimHost) -> bool {
+        let member = host.member.as_ref();
+        let swarm = member.and_then(|(cluster, _)| self.clusters.get(cluster));
+        swarm.is_some_and(|swarm| swarm.secrets.unlock_key.is_some())
+    }
+
     /// The digests as `host` tells them.
     pub(super) fn secrets(&self, host: &SimHost) -> Known<SwarmSecrets> {
         let Some((cluster, id)) = host.member.as_ref().filter(|_| host.engine_runs) else {

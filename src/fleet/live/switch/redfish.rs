@@ -16,7 +16,7 @@ use crate::inventory::Redfish;
 use super::Powered;
 
 /// How long all of it may take; controllers are slow.
-const ALL: Duration = Duration::from_secs(60);
+const ALL: Duration = Duration::from_mins(1);
 
 /// How long a connection, and one answer, may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -152,17 +152,14 @@ async fn in_time<T>(
     of: &Redfish,
     work: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
-    match timeout(ALL, work).await {
-        Ok(ended) => ended,
-        Err(_) => {
-            let why = format!(
-                "the controller at {} took longer than {} s",
-                of.url,
-                ALL.as_secs()
-            );
-            Err(Fault::new(FaultKind::TimedOut, why))
-        }
-    }
+    timeout(ALL, work).await.unwrap_or_else(|_| {
+        let why = format!(
+            "the controller at {} took longer than {} s",
+            of.url,
+            ALL.as_secs()
+        );
+        Err(Fault::new(FaultKind::TimedOut, why))
+    })
 }
 
 /// One that is on its way off has power still.
