@@ -183,10 +183,8 @@ async fn one(work: &Work<'_>, args: &DestroyArgs, survey: &Survey, server: &str)
     }
     let (gathered, _) = cluster.plan(&Procedure::UP, &|_| {}).await;
     let swarm = Swarm::see(&cluster.inventory, &gathered);
-    let servers = survey.servers.iter().filter(|it| it.name == server);
-    let why = servers
-        .filter_map(|it| cloud::holds(it, survey, &swarm))
-        .next();
+    let mut servers = survey.servers.iter().filter(|it| it.name == server);
+    let why = servers.find_map(|it| cloud::holds(it, survey, &swarm));
     match why {
         Some(why) if matches!(swarm, Swarm::Up(_)) => Err(Error::refused(format!(
             "`{server}` cannot be removed: {why}"

@@ -24,7 +24,7 @@ use super::lock::{self, Break};
 use super::{Global, block_on, servers};
 
 /// How long an image may take until it can be used, and how often it is looked at.
-const READY: Duration = Duration::from_mins(60);
+const READY: Duration = Duration::from_hours(1);
 const TICK: Duration = Duration::from_secs(3);
 
 /// The arguments of `skep image`.
