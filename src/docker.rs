@@ -16,6 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use client::probe::ServiceTask;
 pub use client::rotate::{AuthorityState, NodeIssuer, Rotation, digest};
 pub use client::services::{ServiceProgress, ServiceTasks};
+/// The option of an overlay network that tells the largest packet of the network below it, in bytes.
+/// The engine itself takes off what VXLAN needs.
+pub const OVERLAY_MTU: &str = "com.docker.network.driver.mtu";
+
 pub use client::{Docker, JoinTokens, NodeChange, SwarmChange, SwarmInit, SwarmJoin};
 pub use error::DockerError;
 

@@ -74,6 +74,9 @@ pub enum Probe {
     SwarmSecrets,
     /// The services, which a manager tells; asked with [`Probe::Docker`]: [`HostFacts::services`].
     Services,
+    /// The network of published ports, which a manager tells; asked with [`Probe::Docker`]:
+    /// [`HostFacts::ingress`].
+    Ingress,
     /// What is mounted on a folder, and whether the server behind it answers:
     /// [`HostFacts::mounts`].
     Mount {
@@ -157,6 +160,9 @@ pub struct HostFacts {
     pub secrets: Known<SwarmSecrets>,
     /// The services as a manager tells them, by name; `Absent` on a host that is not a manager.
     pub services: Known<BTreeMap<String, Service>>,
+    /// The swarm's network of published ports as a manager tells it; `Absent` where there is none, and
+    /// on a host that is not a manager.
+    pub ingress: Known<Ingress>,
     /// What is mounted, by folder.
     pub mounts: BTreeMap<String, Known<MountFacts>>,
     /// The names of the units under `/etc/systemd/system` that begin with [`UNIT_MARK`].
@@ -502,6 +508,18 @@ pub struct Service {
     pub halted: bool,
     /// How many of its tasks run; `None` where the engine does not count them.
     pub running: Option<u64>,
+}
+
+/// A swarm's network of published ports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ingress {
+    /// Its name.
+    pub name: String,
+    /// The largest packet of the network below it, as its option says; `None` where it has none.
+    pub mtu: Option<u32>,
+    /// The names of the services that publish ports through it.
+    pub used_by: Vec<String>,
 }
 
 /// What a Docker Engine left on disk.

@@ -43,7 +43,7 @@ pub use schema::schema;
 pub use selector::{Selector, SelectorError};
 pub use source::{LoadError, Source, load, parse, read};
 pub use storage::{CONTAINERD_ROOT, DATA_ROOT, DirectLvm, DiskStorage, Filesystem, Lvm, Storage};
-pub(crate) use storage::{is_unstable, lost_devicemapper};
+pub(crate) use storage::{is_unstable, lost_devicemapper, volume_of};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -271,6 +271,10 @@ pub struct Docker {
     pub daemon: serde_json::Map<String, serde_json::Value>,
     /// Whether `tcp://` sockets without TLS are allowed, which gives root to the whole network.
     pub allow_insecure_tcp: bool,
+    /// The largest packet of the network that overlay networks use, where a cloud told that it is
+    /// less than Ethernet's.
+    #[serde(skip)]
+    pub overlay_mtu: Option<u32>,
 }
 
 /// The address that a node tells the others.

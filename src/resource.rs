@@ -12,6 +12,7 @@ pub(crate) mod storage;
 pub mod task;
 
 pub(crate) use daemon::keys::names as daemon_keys;
+pub(crate) use daemon::overlay_option;
 pub use daemon::{
     DAEMON_JSON, DRAINED_MARKER, DaemonConfig, Former, KEYS_RECORD, Pending, RESTART_MARKER,
     ROLLED_BACK,
@@ -131,6 +132,7 @@ pub fn probes_of(host: &Host) -> Probes {
     let mut probes = Probes::from([Probe::Os, Probe::Identity, Probe::Clock, Probe::Busy]);
     if host.role != Role::None {
         probes.extend([Probe::Network, Probe::Docker, Probe::Certificates]);
+        probes.extend(host.docker.overlay_mtu.map(|_| Probe::Ingress));
     }
     for resource in resources_of(host).iter().chain(&leavings_of(host)) {
         probes.extend(resource.probes());

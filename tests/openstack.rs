@@ -16,6 +16,8 @@ mod harness;
 mod images;
 #[path = "openstack/login.rs"]
 mod login;
+#[path = "openstack/real.rs"]
+mod real;
 #[path = "lab/run.rs"]
 #[expect(dead_code, reason = "the stories of containers do more with runs")]
 mod run;
@@ -73,6 +75,17 @@ fn a_cloud_of_virtual_machines() {
     let world = World::new(Hosts::Real);
     tell(
         &world,
-        &[("a server is reached and looked at", harness::smoke)],
+        &[
+            ("a network of the project", servers::a_network),
+            ("a key, and a way in", real::a_way_in),
+            ("a manager with a volume", real::one_manager),
+            ("a worker more, and a larger volume", real::one_more),
+            ("a service, and large packets", real::a_service),
+            ("off and on again", real::off_and_on),
+            ("a worker less, and then all of it", real::gone),
+            ("no way in", real::no_way_in),
+            ("nothing but the network is left", servers::no_network),
+            ("nothing is there in the end", harness::nothing_there),
+        ],
     );
 }

@@ -24,6 +24,7 @@ struct Case {
     version: Option<String>,
     #[serde(default)]
     daemon: serde_json::Map<String, serde_json::Value>,
+    overlay_mtu: Option<u32>,
     storage: Option<Storage>,
     wipe: Option<String>,
     /// The tables of NFS of an inventory with the hosts `n1` (a manager) and `nas`; the resource is
@@ -89,6 +90,7 @@ fn check(name: &str, case: Case) {
         source: case.source,
         version: case.version,
         daemon: case.daemon,
+        overlay_mtu: case.overlay_mtu,
         ..Docker::default()
     };
     let host = Host {

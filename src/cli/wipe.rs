@@ -2,7 +2,7 @@
 //! the device's own serial number or size, and is never remembered.
 
 use crate::error::{Error, Result};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, volume_of};
 use crate::plan::{DeviceId, Plan, Step, StorageCall};
 use crate::ui::prompt;
 
@@ -24,7 +24,13 @@ pub(super) fn allow(inventory: &mut Inventory, wipe: Option<&str>) -> Result<()>
     };
     let devices = host.storage.as_ref().map(|it| it.devices());
     let devices = devices.unwrap_or_default();
-    if !devices.contains(&device) {
+    // A volume of a cloud is known with its ID by now.
+    let is_meant = |it: &&&str| match (volume_of(it), volume_of(device)) {
+        (Some((one, _)), Some((other, _))) => one == other,
+        _ => **it == device,
+    };
+    let found = devices.iter().find(is_meant);
+    let Some(found) = found else {
         let given = match &devices[..] {
             [] => format!("The inventory gives no storage to `{name}`."),
             devices => format!("Its storage is on {}.", devices.join(", ")),
@@ -33,8 +39,8 @@ pub(super) fn allow(inventory: &mut Inventory, wipe: Option<&str>) -> Result<()>
             "`{device}` is not a device that the inventory gives to `{name}`"
         ))
         .hint(given));
-    }
-    host.wipe = Some(device.to_owned());
+    };
+    host.wipe = Some((*found).to_owned());
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The calls, typed.
 
+mod network;
 pub(super) mod probe;
 pub(super) mod rotate;
 pub(super) mod services;

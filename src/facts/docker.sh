@@ -122,6 +122,16 @@ docker_section() {
     code=$?
   fi
   end nodes $code
+  if [ -n "$ingress" ]; then
+    begin ingress
+    call 8 /networks
+    code=$?
+    end ingress $code
+    begin published
+    call 8 /services
+    code=$?
+    end published $code
+  fi
   [ -n "$services" ] || return
   begin services
   if command -v call >/dev/null; then

@@ -69,6 +69,7 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
             | Probe::Directory(_)
             | Probe::DropIns(_)
             | Probe::Services
+            | Probe::Ingress
             | Probe::Candidate(_) => {}
             Probe::Package(name) => packages.push(name.clone()),
             Probe::Unit(name) => units.push(name.clone()),
@@ -84,6 +85,9 @@ pub fn parse(probes: &Probes, nonce: &str, stdout: &[u8]) -> HostFacts {
     storage::storage(probes, &answers, &mut facts);
     if probes.contains(&Probe::Services) {
         facts.services = docker::services(&answers, &facts);
+    }
+    if probes.contains(&Probe::Ingress) {
+        facts.ingress = docker::ingress(&answers, &facts);
     }
     facts.packages = self::packages(&answers, packages);
     facts.units = each(&answers, "units", units, |text| {

@@ -70,6 +70,9 @@ pub fn script(probes: &Probes, nonce: &str) -> String {
         if probes.contains(&Probe::Services) {
             out.push_str("services=1\n");
         }
+        if probes.contains(&Probe::Ingress) {
+            out.push_str("ingress=1\n");
+        }
         out.push_str(DOCKER);
         let mut asks = "docker_section".to_owned();
         if more.clone().next().is_some() {
@@ -131,7 +134,11 @@ fn sections(probes: &Probes) -> Vec<String> {
             Probe::Module(name) => modules.push(name.replace('-', "_")),
             Probe::Raft => sections.push(RAFT.to_owned()),
             // The Docker section asks for these too.
-            Probe::Docker | Probe::Services | Probe::Certificates | Probe::SwarmSecrets => {}
+            Probe::Docker
+            | Probe::Services
+            | Probe::Ingress
+            | Probe::Certificates
+            | Probe::SwarmSecrets => {}
             Probe::MountUnits => sections.push(mount_units()),
             Probe::User(name) => {
                 sections.push(

@@ -161,10 +161,12 @@ impl Live {
         call: &CloudCall,
         output: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), Fault> {
-        match self.cloud.get() {
-            Some(cloud) => cloud.call(call, output).await,
-            None => Err(Fault::new(FaultKind::Failed, "this inventory has no cloud")),
-        }
+        self.cloud()?.call(call, output).await
+    }
+
+    fn cloud(&self) -> Result<&CloudRun, Fault> {
+        let none = || Fault::new(FaultKind::Failed, "this inventory has no cloud");
+        self.cloud.get().ok_or_else(none)
     }
 
     /// Keeps the secrets of the playbook that is run; they are filled in only where a file that

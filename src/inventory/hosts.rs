@@ -144,6 +144,10 @@ fn expand<'a>(
         }
         _ => Vec::new(),
     };
+    if provider.is_some() && storage.is_some() {
+        let volumes = servers.first().map(|server| server.volumes.as_slice());
+        super::storage::check_volumes(&layers, volumes, out);
+    }
     let role = *role?.value;
 
     let hosts = names.into_iter().enumerate().map(|(index, name)| Host {

@@ -131,7 +131,8 @@ record! {
 record! {
     /// A thin pool for the storage driver `devicemapper`.
     DirectLvm {
-        /// The disk or partition, or a list of them, best by its name below `/dev/disk/by-id`.
+        /// The disk or partition, or a list of them, best by its name below `/dev/disk/by-id`; a
+        /// volume of a server of a cloud as `volume:NAME`.
         "device" => device: OneOrMany,
         /// How much of the volume group is for data, in percent. Default 95.
         "data-percent" => data_percent: u8,
@@ -151,7 +152,8 @@ record! {
 record! {
     /// Logical volumes with a file system.
     Lvm {
-        /// The disk or partition, or a list of them, best by its name below `/dev/disk/by-id`.
+        /// The disk or partition, or a list of them, best by its name below `/dev/disk/by-id`; a
+        /// volume of a server of a cloud as `volume:NAME`.
         "device" => device: OneOrMany,
         /// The file system: `xfs` (with project quota) or `ext4`. Default `xfs`.
         "filesystem" => filesystem: Filesystem,
@@ -171,7 +173,8 @@ record! {
 record! {
     /// One disk or partition with a file system.
     DiskStorage {
-        /// The disk or partition, best by its name below `/dev/disk/by-id`.
+        /// The disk or partition, best by its name below `/dev/disk/by-id`; a volume of a server of a
+        /// cloud as `volume:NAME`.
         "device" => device: String,
         /// The file system: `xfs` (with project quota) or `ext4`. Default `xfs`.
         "filesystem" => filesystem: Filesystem,

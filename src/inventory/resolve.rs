@@ -384,6 +384,7 @@ pub(super) fn docker(layers: &Layers<'_>, paths: &Paths<'_>, out: &mut Vec<Diagn
             .map(|(key, item)| (key.to_owned(), item.value.0.value.clone()))
             .collect(),
         allow_insecure_tcp,
+        overlay_mtu: None,
     }
 }
 

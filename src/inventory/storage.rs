@@ -1,9 +1,13 @@
 //! Where Docker keeps its data: the settings, resolved and checked.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::diagnostic::{Diagnostic, Span};
+use super::nearest::nearest;
+use super::openstack::Volume;
 use super::raw;
 use super::read::{At, Field};
 use super::resolve::{Depth, Layers, setting};
@@ -14,6 +18,19 @@ use super::{Docker, DockerSource};
 pub const DATA_ROOT: &str = "/var/lib/docker";
 /// Where containerd keeps images, when they are in its store.
 pub const CONTAINERD_ROOT: &str = "/var/lib/containerd";
+
+/// What the name of a server's volume begins with, where it stands for a device.
+const VOLUME: &str = "volume:";
+
+/// The server's volume that a device is, and its ID where the cloud has told it: `volume:NAME`, or
+/// `volume:NAME/ID`. `None` for a path.
+pub(crate) fn volume_of(device: &str) -> Option<(&str, Option<&str>)> {
+    let volume = device.strip_prefix(VOLUME)?;
+    Some(match volume.split_once('/') {
+        Some((name, id)) => (name, Some(id)),
+        None => (volume, None),
+    })
+}
 
 /// The storage that an engine is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +124,26 @@ impl Storage {
             Self::DirectLvm(it) => it.devices.iter().map(String::as_str).collect(),
             Self::Lvm(it) => it.devices.iter().map(String::as_str).collect(),
             Self::Disk(it) => vec![&it.device],
+        }
+    }
+
+    /// Takes the IDs of the server's volumes, by their names, for devices that are volumes.
+    pub fn find_volumes(&mut self, ids: &BTreeMap<String, String>) {
+        let devices = match self {
+            Self::DirectLvm(it) => &mut it.devices[..],
+            Self::Lvm(it) => &mut it.devices[..],
+            Self::Disk(it) => std::slice::from_mut(&mut it.device),
+        };
+        for device in devices {
+            let Some((name, _)) = volume_of(device) else {
+                continue;
+            };
+            // It goes into scripts as a part of a path.
+            let plain = |id: &&String| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            *device = match ids.get(name).filter(plain) {
+                Some(id) => format!("{VOLUME}{name}/{id}"),
+                None => format!("{VOLUME}{name}"),
+            };
         }
     }
 
@@ -399,9 +436,63 @@ fn devices(
     fine.then(|| list.iter().map(|device| device.value.clone()).collect())
 }
 
-/// Whether the text can be a device's path.
+/// Checks devices that are volumes of the server: `volumes` are those that it has, `None` where the
+/// host is no server of a cloud.
+pub(super) fn check_volumes(
+    layers: &Layers<'_>,
+    volumes: Option<&[Volume]>,
+    out: &mut Vec<Diagnostic>,
+) {
+    // What is wrong with the table itself has been reported.
+    let Some(table) = layers.pick("storage", setting::storage, &mut Vec::new()) else {
+        return;
+    };
+    let table = table.value;
+    let lists = [
+        table.direct_lvm.get().and_then(|it| it.device.get()),
+        table.lvm.get().and_then(|it| it.device.get()),
+    ];
+    let lists = lists.into_iter().flatten().flat_map(|list| &list.0);
+    let disk = table.disk.get().and_then(|it| it.device.at());
+    for device in lists.chain(disk) {
+        let Some((name, None)) = volume_of(&device.value) else {
+            continue;
+        };
+        let Some(volumes) = volumes else {
+            let error = Diagnostic::error(format!(
+                "`{}` on a host that is no server of a cloud",
+                device.value
+            ));
+            let error = error.at(&device.span, "only servers have volumes");
+            out.push(error.help(
+                "write a path like `/dev/disk/by-id/...`, or set `provider = \"openstack\"`",
+            ));
+            continue;
+        };
+        if volumes.iter().any(|it| it.name == name) {
+            continue;
+        }
+        let names = volumes.iter().map(|it| it.name.as_str());
+        let near = nearest(name, names.clone());
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        let error = Diagnostic::error(format!("the server has no volume `{name}`"));
+        let error = error.at(&device.span, "expected one of its `openstack.volumes`");
+        out.push(match (near, &names[..]) {
+            (Some(near), _) => error.help(format!("there is `{near}`")),
+            (None, []) => error.help(format!("give it one: `volumes = [{{ name = \"{name}\", size = \"20 GiB\" }}]` under `[openstack]`, in a group, or on the host as `openstack.volumes`")),
+            (None, names) => error.help(format!("it has {}", names.join(", "))),
+        });
+    }
+}
+
+/// Whether the text can be a device: its path, or a volume of the server.
 fn check_device(device: &At<String>, out: &mut Vec<Diagnostic>) -> bool {
     let path = &device.value;
+    if let Some((name, None)) = volume_of(path)
+        && !name.is_empty()
+    {
+        return true;
+    }
     let plain = |c: char| c.is_ascii_graphic() && !"'\"\\`$*?[]{};&|<>(),".contains(c);
     let parts = || path.split('/').skip(1);
     if !path.starts_with("/dev/")

@@ -74,30 +74,7 @@ pub fn build(inventory: &Inventory, survey: &Survey, selected: &BTreeSet<String>
             server.name, server.id
         ));
     }
-    small_packets(inventory, survey, &mut plan);
     plan
-}
-
-/// What VXLAN over IPv4 takes of each packet: 20 bytes of IP, 8 of UDP, 8 of its own, 14 of Ethernet.
-const VXLAN_BYTES: u32 = 50;
-
-/// Tells that overlay networks need to be told of small packets: Docker's bridge is told by itself, and
-/// engines before 24.0 have no setting for overlay networks.
-fn small_packets(inventory: &Inventory, survey: &Survey, plan: &mut Plan) {
-    let members = inventory.members();
-    let silent = members.filter(|host| !host.docker.daemon.contains_key("default-network-opts"));
-    let smallest = silent
-        .filter_map(|host| {
-            let name = host.server.as_ref()?.networks.first()?;
-            given::network(survey, name).ok()?.mtu
-        })
-        .min();
-    if let Some(mtu) = smallest.filter(|mtu| *mtu < known::ETHERNET) {
-        let overlay = mtu.saturating_sub(VXLAN_BYTES);
-        plan.warnings.push(format!(
-            "packets of the cloud's network have up to {mtu} bytes: make overlay networks with `--opt com.docker.network.driver.mtu={overlay}`, or with an engine of 24.0 and later set `default-network-opts.overlay` in `[docker.daemon]`; large packets vanish otherwise"
-        ));
-    }
 }
 
 /// A plan that is being made.

@@ -2,6 +2,7 @@
 //! engines that are in the swarm.
 
 pub(crate) mod leave;
+mod mtu;
 mod node;
 pub(crate) mod promotion;
 mod refuse;
@@ -121,9 +122,11 @@ impl<'a> Work<'a> {
         if swarm.autolock == Some(true) {
             self.warn_of_unlock_key();
         }
+        // Before anybody joins: they would have to let go of the network too.
+        let ready = self.first_ingress(first).unwrap_or(init);
         self.describe_new(first, &managers);
         for host in inventory.members().filter(|host| host.name != first.name) {
-            self.join(host, &managers, None, Some(&init));
+            self.join(host, &managers, None, Some(&ready));
         }
         self.warn_of_even(0, |_| true);
     }
@@ -179,6 +182,7 @@ impl<'a> Work<'a> {
         }
         self.roll(up, restarts);
         self.settings(up);
+        self.ingress(up);
         self.demotions(up);
         self.strangers(up);
         self.add_after_burials();

@@ -6,17 +6,19 @@ mod merge;
 mod pending;
 mod reload;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use merge::{merge, record, take_out};
 pub use pending::{Former, Pending, RESTART_MARKER};
 
+use crate::docker::OVERLAY_MTU;
 use crate::facts::{HostFacts, Probe, Probes};
-use crate::inventory::{Docker, Storage};
+use crate::inventory::{Docker, DockerSource, Storage};
 use crate::known::Known;
 use crate::plan::{Diff, Risk, Step};
 
 use super::kernel::unknown;
+use super::storage::{version, version_probes};
 use super::{Draft, Resource, Verdict, text_diff, value_diff};
 
 /// Where the engine reads its configuration.
@@ -67,13 +69,17 @@ impl Resource for DaemonConfig<'_> {
     }
 
     fn probes(&self) -> Probes {
-        Probes::from([
+        let mut probes = Probes::from([
             Probe::Docker,
             Probe::File(DAEMON_JSON.to_owned()),
             Probe::File(RESTART_MARKER.to_owned()),
             Probe::File(DRAINED_MARKER.to_owned()),
             Probe::File(KEYS_RECORD.to_owned()),
-        ])
+        ]);
+        if self.docker.overlay_mtu.is_some() {
+            probes.extend(version_probes(self.docker));
+        }
+        probes
     }
 
     fn plan(&self, facts: &HostFacts) -> Verdict {
@@ -114,6 +120,12 @@ impl Resource for DaemonConfig<'_> {
 
         let mut wanted = self.storage.map(Storage::daemon_keys).unwrap_or_default();
         merge(&mut wanted, &self.docker.daemon);
+        if let Some(mtu) = self.docker.overlay_mtu
+            && overlay_option(self.docker, facts)
+        {
+            let options = json!({ "overlay": { OVERLAY_MTU: mtu.to_string() } });
+            wanted.entry("default-network-opts").or_insert(options);
+        }
         let wanted = &wanted;
         let mut new = old.clone();
         take_out(&mut new, &ours, wanted);
@@ -148,6 +160,16 @@ impl Resource for DaemonConfig<'_> {
             return Verdict::Unknown("the new configuration is no JSON".to_owned());
         };
         Verdict::Change(change.draft(&former, text, record))
+    }
+}
+
+/// Whether the engine that the host has, or would get, can be told in `daemon.json` what overlay
+/// networks begin with: from 24.0 on (moby#43197).
+pub(crate) fn overlay_option(docker: &Docker, facts: &HostFacts) -> bool {
+    match version(docker, facts) {
+        Ok((version, _)) => keys::at_least(&version, (24, 0)),
+        // The newest of a repository that is not on the host yet.
+        Err(_) => docker.source == DockerSource::DockerCe && facts.engine.is_absent(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::inventory::{
     CONTAINERD_ROOT, Docker, DockerSource, Filesystem, Host, Storage, is_unstable,
 };
 use crate::known::Known;
+use crate::plan::bytes;
 use crate::plan::script::claim_path;
 use crate::plan::{Diff, PackageSpec, Risk, ServiceAction, Step, StorageCall};
 
@@ -25,7 +26,7 @@ use super::{Draft, Resource, Verdict, text_diff, value_diff};
 use device::State;
 
 pub(crate) use device::{State as DeviceState, Trouble, in_the_way, state as device_state};
-pub(crate) use engine::holds as engine_holds;
+pub(crate) use engine::{holds as engine_holds, version, version_probes};
 pub use wipe::StorageWipe;
 
 /// The volume group, as Docker's manual names it.
@@ -418,6 +419,9 @@ impl EngineStorage<'_> {
         if says("has no device") {
             hints.push("`ls -l /dev/disk/by-id` on the host shows its disks.");
         }
+        if says("has no device `volume:") {
+            hints.push("`openstack volume show ID` tells whether the server has the volume.");
+        }
         if says("volume group") {
             hints.push("`pvs`, `vgs` and `lvs` on the host show it; skep changes only a group that it has made, or one that is exactly as Docker's manual says.");
         }
@@ -448,6 +452,25 @@ pub(crate) fn warnings(host: &Host, facts: &HostFacts) -> Vec<String> {
                 "{name}: the thin pool can never be extended by itself: {why}"
             ));
         }
+    }
+    if let Storage::Disk(it) = storage
+        && let Some(Known::Value(device)) = facts.devices.get(&it.device)
+        && let Some(Known::Value(directory)) = facts.directories.get(&it.data_root)
+        && directory.mount_point
+        && directory.source == device.path
+        // What a file system keeps for itself is less.
+        && directory.size_kib * 1024 < device.size / 10 * 9
+    {
+        let grow = match it.filesystem {
+            Filesystem::Xfs => format!("xfs_growfs {}", it.data_root),
+            Filesystem::Ext4 => format!("resize2fs {}", device.path),
+        };
+        warnings.push(format!(
+            "{name}: `{}` has {}, and its file system {}: `{grow}` on the host makes it larger",
+            it.device,
+            bytes(device.size),
+            bytes(directory.size_kib * 1024)
+        ));
     }
     for path in storage.devices() {
         if is_unstable(path)

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::super::{Engine, HostFacts, Leftovers, Service};
+use super::super::{Engine, HostFacts, Ingress, Leftovers, Service};
 use super::{Answers, pairs, unreadable};
-use crate::docker::wire;
+use crate::docker::{OVERLAY_MTU, wire};
 use crate::known::Known;
 use crate::record;
 
@@ -126,6 +126,41 @@ pub(super) fn services(
         // What is wrong with the JSON may quote it.
         Err(_) => unreadable(),
     }
+}
+
+/// Reads the network of published ports, and who publishes through it. Who is asked that is asked the
+/// nodes before.
+pub(super) fn ingress(answers: &Answers<'_>, facts: &HostFacts) -> Known<Ingress> {
+    match &facts.nodes {
+        Known::Value(_) => {}
+        Known::Absent => return Known::Absent,
+        other => return Known::Unknown(other.why_unknown().unwrap_or_default().to_owned()),
+    }
+    let list = |name: &str| match answers.section::<Ingress>(name) {
+        Ok(section) => wire::reply::<Vec<Value>>(&section.text()).map_err(|_| unreadable()),
+        Err(Known::Absent) => Err(unreadable()),
+        Err(other) => Err(other),
+    };
+    let (networks, services) = match (list("ingress"), list("published")) {
+        (Ok(networks), Ok(services)) => (networks, services),
+        (Err(why), _) | (_, Err(why)) => return why,
+    };
+    let Some(found) = networks.iter().find(|it| it["Ingress"] == true) else {
+        return Known::Absent;
+    };
+    let mtu = found["Options"][OVERLAY_MTU].as_str();
+    let publishes = |service: &&Value| {
+        let ports = service["Endpoint"]["Spec"]["Ports"].as_array();
+        let mut ports = ports.into_iter().flatten();
+        ports.any(|port| port["PublishMode"] != "host")
+    };
+    let used_by = services.iter().filter(publishes);
+    let used_by = used_by.filter_map(|it| it["Spec"]["Name"].as_str());
+    Known::Value(Ingress {
+        name: found["Name"].as_str().unwrap_or_default().to_owned(),
+        mtu: mtu.and_then(|text| text.parse().ok()),
+        used_by: used_by.map(str::to_owned).collect(),
+    })
 }
 
 fn service(found: &Value) -> Option<(String, Service)> {

@@ -61,7 +61,7 @@ impl Sections {
     }
 }
 
-const MOUNTS: &str = include_str!("storage.sh");
+const MOUNTS: &str = concat!(include_str!("volume.sh"), include_str!("storage.sh"));
 
 /// Reads LVM as it is now; `lvm` itself tells when it is not there.
 const LVM: &str = r"begin lvm

@@ -7,6 +7,7 @@ begin swaps; cat /proc/swaps; end swaps $?
 # status of its own, so that a tool that fails or hangs is never "nothing found".
 device_section() {
   begin "device$1"
+  set -- "$1" "$(device_path "$2")"
   real=$(readlink -f "$2")
   code=0
   if [ -z "$real" ] || [ ! -e "$real" ]; then missing "$2"; code=$?

@@ -1,6 +1,8 @@
 //! What is done in a cloud, through its client.
 
-use std::collections::BTreeMap;
+mod power;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -142,7 +144,13 @@ impl CloudRun {
                 self.wait_volume(volume, |status| *status == VolumeStatus::InUse)
                     .await
             }
-            CloudCall::Extend { id, gib, .. } => Ok(cloud.extend_volume(id, (*gib).into()).await?),
+            CloudCall::Extend { id, name, gib } => {
+                cloud.extend_volume(id, (*gib).into()).await?;
+                self.wait_volume(name, |status| {
+                    matches!(status, VolumeStatus::Available | VolumeStatus::InUse)
+                })
+                .await
+            }
             CloudCall::FloatingIp {
                 host,
                 network,

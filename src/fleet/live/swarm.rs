@@ -46,6 +46,9 @@ pub(super) async fn call(
 ) -> Result<(), Fault> {
     let docker = live.remote(host)?.docker();
     match call {
+        DockerCall::Ingress { mtu } => docker.remake_ingress(*mtu).await.map_err(|error| {
+            fault(&error).hint("What publishes ports keeps the network as it is. Run the command again when nothing does.")
+        }),
         DockerCall::SwarmInit {
             advertise,
             data_path,

@@ -1,4 +1,4 @@
-//! Machines that are switched on and off: packets, controllers, programs, the lab, people.
+//! Machines that are switched on and off: packets, controllers, programs, the lab, a cloud, people.
 
 mod redfish;
 
@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::fleet::{Fault, FaultKind};
 use crate::inventory::{Ipmi, Power, PowerCommand, SecretRef, WakeOnLan};
 use crate::local::{LocalError, Program};
+use crate::openstack::model::PowerAct;
 use crate::plan::{PowerCall, PowerWay};
 use crate::provider::lab::LabState;
 
@@ -63,7 +64,8 @@ pub(super) async fn power(
                 deadline: Duration::from_secs(u64::from(*deadline)),
                 force: false,
                 here: None,
-                way: None,
+                // The cloud starts only what it knows to be off.
+                way: live.ways.get(host).filter(|way| **way == PowerWay::Cloud),
             };
             super::power::off(live, host, &off, output).await
         }
@@ -81,6 +83,7 @@ async fn on(
             Some(lab) => lab.start(host).await.map_err(Fault::from),
             None => Err(no_lab()),
         },
+        PowerWay::Cloud => live.cloud()?.switch(host, PowerAct::Start, output).await,
         PowerWay::Inventory(Power::WakeOnLan(wake)) => self::wake(live, wake).await,
         PowerWay::Inventory(Power::Ipmi(it)) => ipmi(live, it, "on", output).await.map(drop),
         PowerWay::Inventory(Power::Redfish(it)) => {
@@ -112,6 +115,7 @@ async fn cut(
             }
             lab.kill(host).await.map_err(Fault::from)
         }
+        PowerWay::Cloud => live.cloud()?.switch(host, PowerAct::Stop, output).await,
         PowerWay::Inventory(Power::Ipmi(it)) => ipmi(live, it, "off", output).await.map(drop),
         PowerWay::Inventory(Power::Redfish(it)) => {
             redfish::cut(it, &password(live, &it.password, &it.url)?).await
@@ -141,6 +145,7 @@ pub(super) async fn status(live: &Live, host: &str, way: &PowerWay) -> Result<Po
                 },
             );
         }
+        PowerWay::Cloud => return live.cloud()?.powered(host).await,
         PowerWay::Inventory(Power::Ipmi(it)) => ipmi(live, it, "status", &quiet).await?,
         PowerWay::Inventory(Power::Redfish(it)) => {
             return redfish::status(it, &password(live, &it.password, &it.url)?).await;

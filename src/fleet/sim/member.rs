@@ -115,6 +115,8 @@ impl World {
                 self.init(name);
                 Ok(())
             }
+            // Simulated networks carry nothing.
+            DockerCall::Ingress { .. } => Ok(()),
             DockerCall::SwarmJoin {
                 role,
                 managers,

@@ -84,9 +84,13 @@ pub fn learn(inventory: &mut Inventory, known: &BTreeMap<String, Known>) {
         if advertise.address.is_none() && advertise.interface.is_none() {
             advertise.address = Some(found.fixed);
         }
+        if let Some(storage) = &mut host.storage {
+            storage.find_volumes(&found.volumes);
+        }
         if let Some(mtu) = found.mtu.filter(|mtu| *mtu < ETHERNET) {
             let daemon = &mut host.docker.daemon;
             daemon.entry("mtu").or_insert_with(|| json!(mtu));
+            host.docker.overlay_mtu = Some(mtu);
         }
     }
 }

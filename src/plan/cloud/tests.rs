@@ -43,6 +43,7 @@ name = "m1"
 role = "manager"
 address = "10.0.0.11"
 openstack.volumes = [{ name = "docker", size = "20 GiB" }]
+storage.lvm.device = "volume:docker"
 
 [[host]]
 name = "w[1-WORKERS]"
@@ -720,7 +721,21 @@ fn what_the_cloud_tells_comes_into_the_inventory() {
         known["m1"].lines(22),
         "203.0.113.11 ssh-ed25519 m1\n10.0.0.11 ssh-ed25519 m1\n"
     );
+    assert_eq!(m1.docker.overlay_mtu, Some(1450));
     assert_eq!(known["m1"].volumes["docker"], "id-m1 docker");
+    // What is no ID as clouds give them comes into no path.
+    let disk = |inventory: &Inventory| {
+        let storage = inventory.host("m1").unwrap().storage.clone().unwrap();
+        storage.devices()[0].to_owned()
+    };
+    assert_eq!(disk(&inventory), "volume:docker");
+    let mut known = known;
+    let volumes = &mut known.get_mut("m1").unwrap().volumes;
+    volumes.insert("docker".to_owned(), "5b4bc1ca-0b3c".to_owned());
+    learn(&mut inventory, &known);
+    assert_eq!(disk(&inventory), "volume:docker/5b4bc1ca-0b3c");
+    learn(&mut inventory, &known);
+    assert_eq!(disk(&inventory), "volume:docker/5b4bc1ca-0b3c");
     survey.servers.clear();
     let known = super::known(&inventory, &survey);
     learn(&mut inventory, &known);

@@ -6,7 +6,10 @@ use crate::plan::step::{DeviceId, StorageCall};
 use crate::shell::quote;
 
 /// What all of them share.
-const SHARED: &str = include_str!("storage.sh");
+const SHARED: &str = concat!(
+    include_str!("../../facts/script/volume.sh"),
+    include_str!("storage.sh")
+);
 
 /// Where the files are that say which UUID was chosen for which device.
 const CLAIMS: &str = "/var/lib/skep/storage";

@@ -5,7 +5,7 @@ bound() { if command -v timeout >/dev/null; then timeout -k 5 "$@"; else shift; 
 # number and World Wide Name. Sets `real`.
 same_device() {
   command -v udevadm >/dev/null && bound 20 udevadm settle --timeout=15 || :
-  real=$(readlink -f "$1") || refuse "$1" 'it is not there'
+  real=$(readlink -f "$(device_path "$1")") || refuse "$1" 'it is not there'
   [ -b "$real" ] || refuse "$1" 'it is not there, or no block device'
   about=$(bound 20 lsblk -d -n -b -P -o SIZE,SERIAL,WWN "$real") || refuse "$1" 'lsblk could not read it'
   size=; serial=; wwn=

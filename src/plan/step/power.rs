@@ -33,6 +33,8 @@ pub enum PowerCall {
 pub enum PowerWay {
     /// The lab on this machine does it.
     Lab,
+    /// The cloud that it is a server of.
+    Cloud,
     /// As the inventory says.
     Inventory(Power),
     /// Somebody presses its button.
@@ -48,7 +50,8 @@ impl PowerWay {
         match (&host.power, host.provider) {
             (_, Provider::Lab) => Self::Lab,
             (Some(power), Provider::Static | Provider::OpenStack) => Self::Inventory(power.clone()),
-            (None, Provider::Static | Provider::OpenStack) => Self::Person {
+            (None, Provider::OpenStack) => Self::Cloud,
+            (None, Provider::Static) => Self::Person {
                 address: host.address.clone().unwrap_or_default(),
             },
         }
@@ -57,7 +60,7 @@ impl PowerWay {
     /// Whether it can take a machine's power away.
     pub fn cuts(&self) -> bool {
         match self {
-            Self::Lab | Self::Inventory(Power::Ipmi(_) | Power::Redfish(_)) => true,
+            Self::Lab | Self::Cloud | Self::Inventory(Power::Ipmi(_) | Power::Redfish(_)) => true,
             Self::Inventory(Power::Command(command)) => !command.off.is_empty(),
             Self::Inventory(Power::WakeOnLan(_)) | Self::Person { .. } => false,
         }
@@ -69,6 +72,7 @@ impl fmt::Display for PowerWay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lab => f.write_str("the lab"),
+            Self::Cloud => f.write_str("the cloud"),
             Self::Inventory(Power::WakeOnLan(wake)) => {
                 write!(f, "wake-on-LAN of {}", wake.mac)?;
                 match &wake.via {

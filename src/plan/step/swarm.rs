@@ -123,6 +123,12 @@ pub enum DockerCall {
         /// Hosts of the inventory that are managers, best first; none where only the user has the key.
         managers: Vec<String>,
     },
+    /// Makes the network of published ports anew, for a network below it of smaller packets. The engine
+    /// refuses it while a service publishes through it.
+    Ingress {
+        /// The largest packet of the network below it.
+        mtu: u32,
+    },
     /// Changes the settings of the swarm that can change.
     SwarmUpdate {
         /// Whether managers need an unlock key after a restart.
@@ -294,6 +300,10 @@ impl fmt::Display for DockerCall {
                     managers.join(" or ")
                 )
             }
+            Self::Ingress { mtu } => write!(
+                f,
+                "make the network of published ports anew for packets of up to {mtu} bytes, if no service uses it"
+            ),
             Self::SwarmUpdate {
                 autolock,
                 cert_expiry_days,

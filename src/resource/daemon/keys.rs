@@ -192,6 +192,11 @@ fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+/// Whether an engine's version is that one or a later one.
+pub(super) fn at_least(version: &str, least: (u32, u32)) -> bool {
+    number(version).is_some_and(|version| version >= least)
+}
+
 /// Why an engine would not start with what is new in a file, and what to do about it. The version
 /// is that of the engine, or the one that will be installed, where it is known; `flags` are the
 /// words of its command line.

@@ -1,6 +1,7 @@
 //! What a device is found to be: empty, our own, or somebody's.
 
 use crate::facts::{BlockDevice, File, HostFacts, Lvm};
+use crate::inventory::volume_of;
 use crate::known::Known;
 use crate::plan::DeviceId;
 use crate::plan::bytes;
@@ -35,6 +36,10 @@ pub(crate) enum State {
 
 /// The device of that path, where the host said how it is.
 pub(crate) fn known<'a>(facts: &'a HostFacts, path: &str) -> Result<&'a BlockDevice, Trouble> {
+    if let Some((volume, None)) = volume_of(path) {
+        let why = format!("the cloud has no volume `{volume}` of this host yet");
+        return Err(Trouble::Unknown(why));
+    }
     match facts.devices.get(path) {
         Some(Known::Value(device)) => Ok(device),
         Some(Known::Absent) => Err(Trouble::Refused(format!("the host has no device `{path}`"))),

@@ -16,7 +16,7 @@ const DEBIAN: [(&str, &str); 3] = [
 ];
 
 /// The questions about the version.
-pub(super) fn version_probes(docker: &Docker) -> Probes {
+pub(crate) fn version_probes(docker: &Docker) -> Probes {
     let mut probes = Probes::from([
         Probe::Os,
         Probe::Docker,
@@ -47,7 +47,10 @@ pub(super) fn without_devicemapper(docker: &Docker, facts: &HostFacts) -> Option
 }
 
 /// The version that runs, is installed, is asked for, or would be installed; and which of these.
-fn version(docker: &Docker, facts: &HostFacts) -> Result<(String, &'static str), Trouble> {
+pub(crate) fn version(
+    docker: &Docker,
+    facts: &HostFacts,
+) -> Result<(String, &'static str), Trouble> {
     match &facts.engine {
         Known::Value(engine) => {
             if let Some(version) = &engine.version {

@@ -158,3 +158,37 @@ fn what_is_made_of_a_device_is_seen_in_any_order() {
     assert_eq!(code, Some(90));
     assert!(text.contains("in use by /dev/dm-0 lvm"), "{text}");
 }
+
+/// A volume is found by its serial number, under whichever of its names the host has it, and a path
+/// is taken as it is.
+#[test]
+fn a_volume_is_found_by_its_serial_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = folder.path().join("by-id");
+    fs::create_dir(&names).unwrap();
+    let shared = SHARED
+        .replace("/dev/disk/by-id", names.to_str().unwrap())
+        .replace("-b \"$link\"", "-e \"$link\"")
+        .replace("sleep 1", ":");
+    let id = "5b4bc1ca-0b3c-4c2e-a7d1-0123456789ab";
+    let path = |device: &str| {
+        let script = format!("{shared}\ndevice_path '{device}'");
+        let ran = Command::new("sh").args(["-c", &script]).output();
+        let text = String::from_utf8(ran.unwrap().stdout).unwrap();
+        text.trim().replace(names.to_str().unwrap(), "ID")
+    };
+    assert_eq!(path("/dev/sdb"), "/dev/sdb");
+    let volume = format!("volume:docker/{id}");
+    // One that is not there is looked for under its usual name.
+    assert_eq!(path(&volume), "ID/virtio-5b4bc1ca-0b3c-4c2e-a");
+    for name in [
+        "wwn-0x5b4bc1ca0b3c4c2ea7d10123456789ab".to_owned(),
+        format!("scsi-SQEMU_QEMU_HARDDISK_{id}"),
+        "scsi-0QEMU_QEMU_HARDDISK_5b4bc1ca-0b3c-4c2e-a".to_owned(),
+        "virtio-5b4bc1ca-0b3c-4c2e-a".to_owned(),
+    ] {
+        fs::write(names.join(&name), "").unwrap();
+        fs::write(names.join(format!("{name}-part1")), "").unwrap();
+        assert_eq!(path(&volume), format!("ID/{name}"));
+    }
+}
