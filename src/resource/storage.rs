@@ -12,7 +12,7 @@ mod wipe;
 
 use crate::facts::{HostFacts, Probe, Probes};
 use crate::inventory::{
-    CONTAINERD_ROOT, Docker, DockerSource, Filesystem, Host, Storage, is_unstable,
+    CONTAINERD_ROOT, Docker, DockerSource, Filesystem, Host, Storage, is_unstable, volume_of,
 };
 use crate::known::Known;
 use crate::plan::bytes;
@@ -473,6 +473,21 @@ pub(crate) fn warnings(host: &Host, facts: &HostFacts) -> Vec<String> {
         ));
     }
     for path in storage.devices() {
+        let volume = volume_of(path).and_then(|(name, _)| {
+            let mut volumes = host.server.as_ref()?.volumes.iter();
+            volumes.find(|it| it.name == name)
+        });
+        if let Some(volume) = volume
+            && let Some(Known::Value(device)) = facts.devices.get(path)
+            && device.size < u64::from(volume.gib) << 30
+        {
+            warnings.push(format!(
+                "{name}: the host sees {} of the volume `{}`, and the inventory says {} GiB: some clouds show what was added only when the server was switched off and on (`skep power off {name}`, `skep power on {name}`, and `skep up`)",
+                bytes(device.size),
+                volume.name,
+                volume.gib
+            ));
+        }
         if is_unstable(path)
             && let Some(Known::Value(device)) = facts.devices.get(path)
         {

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::super::{DockerError, OVERLAY_MTU, http};
 use super::{DEADLINE, Docker, within};
 
-/// How long the nodes may take to let go of the network: the store has lost it at once, the engine
-/// some seconds later.
-const GONE: Duration = Duration::from_mins(1);
+/// How long the managers may take to let go of the network and to give the new one its addresses:
+/// some seconds, where they are not busy.
+const GONE: Duration = Duration::from_mins(2);
 const TICK: Duration = Duration::from_secs(1);
 
 /// What the engine itself chose for the network that is made anew.
@@ -29,7 +29,7 @@ impl Docker {
         let found = self.ingress().await?;
         let spec = anew(found.as_ref(), mtu);
         if let Some(found) = found {
-            if found["Options"][OVERLAY_MTU] == spec["Options"][OVERLAY_MTU] {
+            if fits(&found, &spec) {
                 return Ok(());
             }
             let path = format!("/networks/{}", found["Id"].as_str().unwrap_or_default());
@@ -38,31 +38,37 @@ impl Docker {
         }
         let until = Instant::now() + GONE;
         loop {
-            let body = spec.to_string().into_bytes();
-            let call = http::call(self.dial.as_ref(), Method::POST, "/networks/create", body);
-            match within(DEADLINE, call).await {
-                Ok(_) => break,
-                Err(error) => {
-                    let there = self.ingress().await?;
-                    let ours =
-                        |it: &Value| it["Options"][OVERLAY_MTU] == spec["Options"][OVERLAY_MTU];
-                    if there.as_ref().is_some_and(ours) {
-                        break;
-                    }
-                    if Instant::now() > until {
-                        return Err(error);
-                    }
+            let there = self.ingress().await?;
+            if there.as_ref().is_some_and(|it| fits(it, &spec)) {
+                return Ok(());
+            }
+            if there.is_none() {
+                let body = spec.to_string().into_bytes();
+                let call = http::call(self.dial.as_ref(), Method::POST, "/networks/create", body);
+                let made = within(DEADLINE, call).await;
+                // Until the old one is gone, the engine refuses a second one.
+                if let Err(error) = made
+                    && Instant::now() > until
+                {
+                    return Err(error);
                 }
+            } else if Instant::now() > until {
+                let why = "the managers have given the network no addresses yet";
+                return Err(DockerError::Unreadable(why.to_owned()));
             }
             sleep(TICK).await;
         }
-        Ok(())
     }
 
     async fn ingress(&self) -> Result<Option<Value>, DockerError> {
         let networks: Vec<Value> = self.get("/networks", DEADLINE).await?;
         Ok(networks.into_iter().find(|it| it["Ingress"] == true))
     }
+}
+
+/// Whether the network is made, for packets as wanted. What is not made yet tells no options.
+fn fits(network: &Value, spec: &Value) -> bool {
+    network["Options"][OVERLAY_MTU] == spec["Options"][OVERLAY_MTU]
 }
 
 /// The network as it is, or as the engine makes it, with another size of packets.

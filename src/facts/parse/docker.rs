@@ -148,6 +148,10 @@ pub(super) fn ingress(answers: &Answers<'_>, facts: &HostFacts) -> Known<Ingress
     let Some(found) = networks.iter().find(|it| it["Ingress"] == true) else {
         return Known::Absent;
     };
+    // The managers have not given it its addresses yet; until then its options are not told.
+    if found["Driver"].as_str().is_none_or(str::is_empty) {
+        return Known::Unknown("the network of published ports is being made".to_owned());
+    }
     let mtu = found["Options"][OVERLAY_MTU].as_str();
     let publishes = |service: &&Value| {
         let ports = service["Endpoint"]["Spec"]["Ports"].as_array();
