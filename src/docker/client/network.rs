@@ -86,7 +86,7 @@ fn anew(found: Option<&Value>, mtu: u32) -> Value {
         "Options": options,
         "Labels": found["Labels"],
     });
-    if found["IPAM"].is_object() {
+    if found["IPAM"]["Config"].is_array() {
         spec["IPAM"] = found["IPAM"].clone();
     }
     spec
