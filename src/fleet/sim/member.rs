@@ -115,8 +115,6 @@ impl World {
                 self.init(name);
                 Ok(())
             }
-            // Simulated networks carry nothing.
-            DockerCall::Ingress { .. } => Ok(()),
             DockerCall::SwarmJoin {
                 role,
                 managers,
@@ -218,7 +216,8 @@ impl World {
                     Some(name) => Err(fail(format!("there is no service {name}"))),
                 }
             }
-            DockerCall::Unlock { .. } => Ok(()),
+            // Simulated networks carry nothing.
+            DockerCall::Ingress { .. } | DockerCall::Unlock { .. } => Ok(()),
             DockerCall::SwarmUpdate { .. } => {
                 let (cluster, _) = self.member(name)?;
                 self.manager_of(&[name.to_owned()], Some(&cluster))

@@ -76,9 +76,11 @@ impl CloudRun {
 /// seconds old, on some clouds minutes.
 fn powered(server: &Server) -> Powered {
     match (&server.status, server.task.as_deref()) {
-        (ServerStatus::Stopped, Some("powering-on")) => Powered::On,
+        (ServerStatus::Stopped, Some("powering-on"))
+        | (ServerStatus::Active | ServerStatus::Rebooting | ServerStatus::Building, _) => {
+            Powered::On
+        }
         (ServerStatus::Stopped, _) => Powered::Off,
-        (ServerStatus::Active | ServerStatus::Rebooting | ServerStatus::Building, _) => Powered::On,
         // One that is paused, shelved or in error may or may not.
         (ServerStatus::Error | ServerStatus::Other(_), _) => Powered::Unknown,
     }
