@@ -144,7 +144,9 @@ fn expand<'a>(
         }
         _ => Vec::new(),
     };
-    if provider.is_some() && storage.is_some() {
+    // Without a role there is no server, and that has been told.
+    let is_told = provider == Some(Provider::OpenStack) && servers.is_empty();
+    if provider.is_some() && storage.is_some() && !is_told {
         let volumes = servers.first().map(|server| server.volumes.as_slice());
         super::storage::check_volumes(&layers, volumes, out);
     }
