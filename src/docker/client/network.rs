@@ -12,6 +12,8 @@ use super::{DEADLINE, Docker, within};
 /// How long the managers may take to let go of the network and to give the new one its addresses:
 /// some seconds, where they are not busy.
 const GONE: Duration = Duration::from_mins(2);
+/// How long they may take to give addresses to that of a new swarm.
+const ADDRESSED: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(1);
 
 /// What the engine itself chose for the network that is made anew.
@@ -26,7 +28,7 @@ impl Docker {
     ///
     /// What the engine says, such as that a service publishes through it.
     pub async fn remake_ingress(&self, mtu: u32) -> Result<(), DockerError> {
-        let found = self.ingress().await?;
+        let found = self.addressed().await?;
         let spec = anew(found.as_ref(), mtu);
         if let Some(found) = found {
             if fits(&found, &spec) {
@@ -55,6 +57,22 @@ impl Docker {
             } else if Instant::now() > until {
                 let why = "the managers have given the network no addresses yet";
                 return Err(DockerError::Unreadable(why.to_owned()));
+            }
+            sleep(TICK).await;
+        }
+    }
+
+    /// The network as it is when the managers of a new swarm have given it addresses: taken away before
+    /// that, its own were given to no other for minutes.
+    async fn addressed(&self) -> Result<Option<Value>, DockerError> {
+        let until = Instant::now() + ADDRESSED;
+        loop {
+            let found = self.ingress().await?;
+            let bare = found
+                .as_ref()
+                .is_some_and(|it| it["Options"][CHOSEN].is_null());
+            if !bare || Instant::now() > until {
+                return Ok(found);
             }
             sleep(TICK).await;
         }
