@@ -29,15 +29,18 @@ pub enum Drill {
     Split,
     /// The disk of a worker is lost.
     Storage,
+    /// The hosts whose folders are mounted over NFS lose their power, and come back.
+    FileServer,
     /// All hosts lose their power at once.
     PowerCut,
 }
 
 impl Drill {
     /// All of them, the mild ones first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::OneWorker,
         Self::TwoWorkers,
+        Self::FileServer,
         Self::OneManager,
         Self::Split,
         Self::Storage,
@@ -59,6 +62,7 @@ impl Drill {
             Self::TwoWorkers => "two-workers",
             Self::Split => "split",
             Self::Storage => "storage",
+            Self::FileServer => "file-server",
             Self::PowerCut => "power-cut",
         }
     }
@@ -72,6 +76,7 @@ impl Drill {
             Self::TwoWorkers => "two workers lose their power",
             Self::Split => "the network is cut between two parts",
             Self::Storage => "the disk of a worker is lost",
+            Self::FileServer => "the file server loses its power",
             Self::PowerCut => "all hosts lose their power at once",
         }
     }
@@ -79,7 +84,7 @@ impl Drill {
     /// What heals it, before all that `skep up` does.
     pub fn healed_by(self) -> &'static str {
         match self {
-            Self::OneManager | Self::OneWorker => "switching it on",
+            Self::OneManager | Self::OneWorker | Self::FileServer => "switching it on",
             Self::TwoWorkers | Self::PowerCut => "switching them on",
             Self::TwoManagers => "`skep recover`",
             Self::Split => "mending it",
@@ -87,7 +92,7 @@ impl Drill {
         }
     }
 
-    /// How many managers and workers it takes, for people.
+    /// What the cluster must have for it, for people.
     pub fn needs(self) -> &'static str {
         match self {
             Self::OneManager => "3+ managers",
@@ -95,13 +100,16 @@ impl Drill {
             Self::OneWorker | Self::Storage => "1+ workers",
             Self::TwoWorkers => "2+ workers",
             Self::Split => "3+ managers, odd",
+            Self::FileServer => "an NFS server",
             Self::PowerCut => "any",
         }
     }
 
-    /// About how many seconds it takes with five containers on two processors, as measured.
+    /// About how many seconds it takes with five containers on two processors, as measured; that of the
+    /// file server with three virtual machines without KVM, since containers cannot serve NFS everywhere.
     pub fn about(self) -> u32 {
         match self {
+            Self::FileServer => 180,
             Self::Storage => 30,
             Self::OneWorker => 35,
             Self::TwoWorkers => 40,
@@ -112,9 +120,16 @@ impl Drill {
         }
     }
 
-    /// Why it cannot be done with so many managers and workers; `None` where it can.
-    pub fn unfit(self, managers: usize, workers: usize) -> Option<String> {
+    /// Why it cannot be done with so many managers and workers, and hosts whose folders they mount; `None`
+    /// where it can.
+    pub fn unfit(self, managers: usize, workers: usize, servers: usize) -> Option<String> {
         let is_fit = match self {
+            Self::FileServer => {
+                return (servers == 0).then(|| {
+                    "no member mounts a folder (`[[nfs.mount]]`) of a host that is not in the swarm"
+                        .to_owned()
+                });
+            }
             Self::OneManager => managers >= 3,
             Self::TwoManagers => managers == 3,
             Self::OneWorker | Self::Storage => workers >= 1,
@@ -152,20 +167,21 @@ mod tests {
 
     #[test]
     fn what_a_drill_needs_is_told_with_the_numbers() {
-        let fit = |managers, workers| -> Vec<&str> {
+        let fit = |managers, workers, servers| -> Vec<&str> {
             let fit = Drill::ALL.into_iter();
-            let fit = fit.filter(|it| it.unfit(managers, workers).is_none());
+            let fit = fit.filter(|it| it.unfit(managers, workers, servers).is_none());
             fit.map(Drill::name).collect()
         };
-        assert_eq!(fit(1, 0), ["power-cut"]);
+        assert_eq!(fit(1, 0, 0), ["power-cut"]);
+        assert_eq!(fit(1, 0, 1), ["file-server", "power-cut"]);
         assert_eq!(
-            fit(1, 2),
+            fit(1, 2, 0),
             ["one-worker", "two-workers", "storage", "power-cut"]
         );
-        assert_eq!(fit(3, 2).len(), Drill::ALL.len());
-        assert_eq!(fit(5, 0), ["one-manager", "split", "power-cut"]);
+        assert_eq!(fit(3, 2, 1).len(), Drill::ALL.len());
+        assert_eq!(fit(5, 0, 0), ["one-manager", "split", "power-cut"]);
         assert_eq!(
-            Drill::TwoManagers.unfit(5, 1).unwrap(),
+            Drill::TwoManagers.unfit(5, 1, 0).unwrap(),
             "it needs 3 managers; there are managers 5, workers 1"
         );
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::Inventory;
+use crate::inventory::{Host, Inventory, Role};
 use crate::known::Known;
 use crate::plan::{ChangeId, Plan};
 use crate::swarm::Gathered;
@@ -59,6 +59,16 @@ pub fn stale(inventory: &Inventory, gathered: &Gathered) -> Vec<StaleServer> {
         }
     }
     found.into_values().collect()
+}
+
+/// The hosts that are not in the swarm and whose folders its members mount, in the order of the inventory.
+pub fn servers_outside(inventory: &Inventory) -> Vec<String> {
+    let serves = |host: &&Host| {
+        let mut mounts = inventory.members().flat_map(|member| &member.mounts);
+        host.role == Role::None && mounts.any(|mount| mount.server == host.name)
+    };
+    let servers = inventory.hosts.iter().filter(serves);
+    servers.map(|host| host.name.clone()).collect()
 }
 
 /// Makes the mounts of a server's folders wait for the server's own changes, and puts those first.

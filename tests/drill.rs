@@ -70,6 +70,7 @@ fn scene(inventory: &Inventory) -> Scene {
         managers: ["m1", "m2", "m3"].map(str::to_owned).to_vec(),
         workers: ["w1", "w2"].map(str::to_owned).to_vec(),
         others: Vec::new(),
+        servers: Vec::new(),
         leader: "m1".to_owned(),
         addresses: addresses.collect(),
         tasks: [("w2".to_owned(), 1)].into(),
@@ -118,7 +119,9 @@ async fn heal(fleet: &SimFleet, inventory: &Inventory, script: &Script) {
 
 #[test]
 fn every_drill_is_healed_and_proven() {
-    for drill in Drill::ALL {
+    // The simulated fleet has no folders of servers; the virtual machines have (tests/vm/nfs.rs).
+    let all = Drill::ALL.into_iter();
+    for drill in all.filter(|drill| *drill != Drill::FileServer) {
         paused(async {
             let inventory = inventory();
             let fleet = SimFleet::new(World::fresh(&inventory), Faults::default(), 1);

@@ -204,6 +204,7 @@ fn nothing_is_forced_from_a_state_that_is_sealed() {
                 swarm.secrets.unlock_key = Some(1);
             }
         });
+        index(&fleet, "m1", 7);
         off(&fleet, &["m2", "m3"]);
         let plan = plan(
             &fleet,

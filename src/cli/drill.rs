@@ -14,6 +14,7 @@ use crate::drill::{Drill, fit};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::nearest::nearest;
 use crate::inventory::{Inventory, Provider, Role};
+use crate::nfs;
 use crate::procedure::Procedure;
 use crate::provider::lab::{self, Lab};
 use crate::ui::drill::{self as show, Drills};
@@ -209,6 +210,7 @@ fn drills(wanted: &Wanted, inventory: &Inventory, printer: &Printer) -> Result<V
     let managers = inventory.managers().count();
     let workers = inventory.members().filter(|host| host.role == Role::Worker);
     let workers = workers.count();
+    let servers = nfs::servers_outside(inventory).len();
     let all = match wanted {
         Wanted::Some(drills) => drills.as_slice(),
         Wanted::All => &Drill::ALL,
@@ -216,7 +218,7 @@ fn drills(wanted: &Wanted, inventory: &Inventory, printer: &Printer) -> Result<V
     };
     let mut drills = Vec::new();
     for drill in all {
-        match drill.unfit(managers, workers) {
+        match drill.unfit(managers, workers, servers) {
             None => drills.push(*drill),
             Some(why) if *wanted == Wanted::All => {
                 printer.say(format!("{drill} is left out: {why}"));

@@ -19,6 +19,8 @@ pub struct Scene {
     pub workers: Vec<String>,
     /// The hosts that are not in the swarm.
     pub others: Vec<String>,
+    /// Those of them whose folders the members mount.
+    pub servers: Vec<String>,
     /// The manager that leads.
     pub leader: String,
     /// The addresses of the hosts in the lab's network.
@@ -122,7 +124,11 @@ impl Script {
     ///
     /// Why it cannot be done there.
     pub fn new(drill: Drill, scene: &Scene) -> Result<Self, String> {
-        if let Some(why) = drill.unfit(scene.managers.len(), scene.workers.len()) {
+        if let Some(why) = drill.unfit(
+            scene.managers.len(),
+            scene.workers.len(),
+            scene.servers.len(),
+        ) {
             return Err(why);
         }
         let mut script = Self {
@@ -143,6 +149,7 @@ impl Script {
             Drill::TwoWorkers => script.workers(scene, 2),
             Drill::Split => script.split(scene)?,
             Drill::Storage => script.storage(scene),
+            Drill::FileServer => script.file_server(scene),
             Drill::PowerCut => script.power_cut(scene),
         }
         let (victims, others): (Vec<_>, Vec<_>) = scene
@@ -243,6 +250,15 @@ impl Script {
         );
         self.wait(Until::Down(one(name)), DOWN);
         self.elsewhere();
+    }
+
+    fn file_server(&mut self, scene: &Scene) {
+        for name in &scene.servers {
+            self.off(name);
+        }
+        // Nothing of the swarm ends by that: that is to be seen.
+        self.wait(Until::Time, 10 * LOOK);
+        self.wait(Until::Answering(LOOK), TASKS);
     }
 
     fn power_cut(&mut self, scene: &Scene) {

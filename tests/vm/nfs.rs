@@ -182,6 +182,26 @@ pub(crate) fn off_and_on(world: &World) {
     world.skep(FILE, &["plan", "--exit-code"]).ends(0);
 }
 
+/// The same failure, practised: the swarm goes on, the folders are told, and skep heals it.
+pub(crate) fn drill(world: &World) {
+    let folder = world.path("drill");
+    let folder = folder.display().to_string();
+    let line = ["drill", "file-server", "--confirm", &world.cluster];
+    let ran = world.skep(FILE, &[&line[..], &["--report", &folder]].concat());
+    told(&format!("practised in {:.0?}", ran.took));
+    ran.ends(0).says(STALE);
+    let report = std::fs::read_dir(&folder).unwrap();
+    let report = report.map(|it| it.unwrap().path());
+    let page = report
+        .into_iter()
+        .find(|it| it.extension().unwrap() == "md");
+    let page = std::fs::read_to_string(page.unwrap()).unwrap();
+    assert!(
+        page.contains(STALE) && page.contains("switched nas on"),
+        "{page}"
+    );
+}
+
 /// With the server dead under services that write there, a shutdown is refused, and in an emergency all is
 /// off by the deadline. When the server is back, a start brings everything back.
 fn emergency(world: &World) {

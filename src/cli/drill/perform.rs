@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fleet::live::RemoteLock;
 use crate::fleet::live::drill::{Probe, Way};
 use crate::inventory::Role;
+use crate::nfs;
 use crate::procedure::Procedure;
 use crate::swarm::{Swarm, Up};
 use crate::ui::drill as show;
@@ -36,6 +37,10 @@ const BEFORE: Wait = Wait {
 /// How long hosts that were started may take to find together, in seconds: an engine that was killed
 /// starts in about ten, and then there is an election.
 const BACK: u32 = 90;
+
+/// How long folders may take to answer when their server is back: a server that has just started lets no file
+/// be opened for 90 s (`nfsv4gracetime` of nfsd(7)), and without KVM it boots for minutes.
+const FOLDERS: Duration = Duration::from_mins(5);
 
 /// How long the probe may take to be removed when the drills are over.
 const REMOVE: Duration = Duration::from_secs(45);
@@ -267,6 +272,16 @@ impl Field<'_> {
                 record.missed.push(missed);
             }
         }
+        if script.drill == Drill::FileServer {
+            let stale = eyes
+                .did("asked the hosts for their folders", stale(work))
+                .await;
+            for server in stale {
+                work.printer.say(&server);
+                eyes.did(&format!("found {server}"), std::future::ready(()))
+                    .await;
+            }
+        }
         eyes.stage(Stage::Healing);
         work.printer.say("healing it");
         heal::mend(work, self.lock, Some(eyes)).await?;
@@ -292,6 +307,10 @@ impl Field<'_> {
         };
         if !eyes.until(&well, &work.stop).await? {
             return Err(Error::failed(eyes.unwell().join("; ")));
+        }
+        if script.drill == Drill::FileServer {
+            let answer = eyes.did("waited until the folders answered", folders(work));
+            answer.await?;
         }
         eyes.stage(Stage::Proof);
         let (gathered, plan) = work.cluster.plan(&Procedure::UP, &|_| {}).await;
@@ -341,11 +360,38 @@ impl Field<'_> {
                 .filter(|host| host.role == Role::None)
                 .map(|host| host.name.clone())
                 .collect(),
+            servers: nfs::servers_outside(inventory),
             managers,
             leader,
             addresses: self.addresses.clone(),
             tasks: self.hosts.iter().map(running).collect(),
         })
+    }
+}
+
+/// The servers from which hosts get no answer, for people.
+async fn stale(work: &Work<'_>) -> Vec<String> {
+    let inventory = &work.cluster.inventory;
+    let (gathered, _) = work.cluster.plan(&Procedure::UP, &|_| {}).await;
+    let stale = nfs::stale(inventory, &gathered).into_iter();
+    stale.map(|server| server.to_string()).collect()
+}
+
+/// Waits until every folder answers.
+async fn folders(work: &Work<'_>) -> Result<()> {
+    let end = tokio::time::Instant::now() + FOLDERS;
+    loop {
+        let stale = stale(work).await;
+        if stale.is_empty() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= end {
+            return Err(Error::failed(stale.join("; ")));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            () = work.stop.soft.cancelled() => return Err(interrupted()),
+        }
     }
 }
 
@@ -362,9 +408,11 @@ fn failure(script: &Script) -> &'static str {
         Drill::Split => "cut the network to the others",
         Drill::TwoManagers => "deleted the machines with their disks",
         Drill::Storage => "emptied the disk",
-        Drill::OneManager | Drill::OneWorker | Drill::TwoWorkers | Drill::PowerCut => {
-            "pulled the plug"
-        }
+        Drill::OneManager
+        | Drill::OneWorker
+        | Drill::TwoWorkers
+        | Drill::FileServer
+        | Drill::PowerCut => "pulled the plug",
     }
 }
 

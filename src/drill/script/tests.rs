@@ -9,6 +9,7 @@ fn scene(managers: usize, workers: usize) -> Scene {
         managers: names('m', managers).collect(),
         workers: names('w', workers).collect(),
         others: vec!["nas".to_owned()],
+        servers: Vec::new(),
         leader: "m2".to_owned(),
         addresses: (1..).zip(all).map(address).collect(),
         tasks: BTreeMap::from([("w2".to_owned(), 2), ("w1".to_owned(), 1)]),
@@ -21,6 +22,16 @@ fn acts(drill: Drill, scene: &Scene) -> Vec<String> {
     changes
         .map(|it| format!("{}: {}", it.host, it.steps[0]))
         .collect()
+}
+
+#[test]
+fn the_file_server_alone_loses_its_power() {
+    let mut scene = scene(1, 1);
+    assert!(Script::new(Drill::FileServer, &scene).is_err());
+    scene.servers = vec!["nas".to_owned()];
+    let off = "pull the plug of the host in the lab";
+    assert_eq!(acts(Drill::FileServer, &scene), [format!("nas: {off}")]);
+    assert!(Script::new(Drill::FileServer, &scene).unwrap().comes_back());
 }
 
 #[test]
