@@ -148,7 +148,7 @@ fn expand<'a>(
     let is_told = provider == Some(Provider::OpenStack) && servers.is_empty();
     if provider.is_some() && storage.is_some() && !is_told {
         let volumes = servers.first().map(|server| server.volumes.as_slice());
-        super::storage::check_volumes(&layers, volumes, out);
+        super::storage::check_volumes(&layers, &name.value, volumes, out);
     }
     let role = *role?.value;
 

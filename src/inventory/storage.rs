@@ -437,9 +437,10 @@ fn devices(
 }
 
 /// Checks devices that are volumes of the server: `volumes` are those that it has, `None` where the
-/// host is no server of a cloud.
+/// host, `host` in the file, is no server of a cloud.
 pub(super) fn check_volumes(
     layers: &Layers<'_>,
+    host: &str,
     volumes: Option<&[Volume]>,
     out: &mut Vec<Diagnostic>,
 ) {
@@ -460,7 +461,7 @@ pub(super) fn check_volumes(
         };
         let Some(volumes) = volumes else {
             let error = Diagnostic::error(format!(
-                "`{}` on a host that is no server of a cloud",
+                "`{}` on `{host}`, which is no server of a cloud",
                 device.value
             ));
             let error = error.at(&device.span, "only servers have volumes");
@@ -475,7 +476,7 @@ pub(super) fn check_volumes(
         let names = volumes.iter().map(|it| it.name.as_str());
         let near = nearest(name, names.clone());
         let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-        let error = Diagnostic::error(format!("the server has no volume `{name}`"));
+        let error = Diagnostic::error(format!("`{host}` has no volume `{name}`"));
         let error = error.at(&device.span, "expected one of its `openstack.volumes`");
         out.push(match (near, &names[..]) {
             (Some(near), _) => error.help(format!("there is `{near}`")),
