@@ -39,11 +39,7 @@ fn a_server_and_two_nodes_with_thin_pools() {
             ("the nodes boot anew", nfs::reboot),
             ("the pools after that", storage::thin_pools),
             ("everything off, and on again", nfs::off_and_on),
-            ("the server without power, practised", nfs::drill),
-            (
-                "the server without power, and an emergency",
-                nfs::server_gone,
-            ),
+            ("the server without power", nfs::server_gone),
             ("less in the inventory", nfs::removed),
         ],
     );

@@ -180,47 +180,14 @@ pub(crate) fn off_and_on(world: &World) {
         world.on(host, "grep ' /mnt/docker nfs' /proc/mounts");
     }
     world.skep(FILE, &["plan", "--exit-code"]).ends(0);
-}
-
-/// The same failure, practised: the swarm goes on, the folders are told, and skep heals it.
-pub(crate) fn drill(world: &World) {
-    let folder = world.path("drill");
-    let folder = folder.display().to_string();
-    let line = ["drill", "file-server", "--confirm", &world.cluster];
-    let ran = world.skep(FILE, &[&line[..], &["--report", &folder]].concat());
-    told(&format!("practised in {:.0?}", ran.took));
-    ran.ends(0).says(STALE);
-    let report = std::fs::read_dir(&folder).unwrap();
-    let report = report.map(|it| it.unwrap().path());
-    let page = report
-        .into_iter()
-        .find(|it| it.extension().unwrap() == "md");
-    let page = std::fs::read_to_string(page.unwrap()).unwrap();
-    assert!(
-        page.contains(STALE) && page.contains("switched nas on"),
-        "{page}"
-    );
-}
-
-/// With the server dead under services that write there, a shutdown is refused, and in an emergency all is
-/// off by the deadline. When the server is back, a start brings everything back.
-fn emergency(world: &World) {
-    let mut off = vec!["shutdown", "--confirm", &world.cluster];
-    world.skep(FILE, &off).ends(4).says("nas");
-    off.extend(["--emergency", "--deadline", "240s"]);
-    let ran = world.skep(FILE, &off);
-    told(&format!("all off in {:.0?}", ran.took));
-    // What was given up on the way is told with 1.
-    assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
-    assert_eq!(powered(world), [""; 0], "{ran:?}");
-    world.machine("start", FILE, "nas");
-    let ran = world.skep(FILE, &["start", "--yes"]).ends(0);
-    told(&format!("back in {:.0?}", ran.took));
-    world.until("n1", 60, WRITE);
+    world.on("n1", "docker service rm notes");
+    for host in ["n1", "n2"] {
+        world.until(host, 60, "test -z \"$(docker ps -q -f name=notes)\"");
+    }
 }
 
 /// The server's power goes: every command answers in its time and says so, and what has nothing to
-/// do with it goes on. When it is back, so is everything.
+/// do with it goes on. When it is back, the mounts work again.
 pub(crate) fn server_gone(world: &World) {
     let line = "labels = { round = \"gone\" }\n";
     let hosts = HOSTS.replace("name = \"n2\"\n", &format!("name = \"n2\"\n{line}"));
@@ -255,7 +222,7 @@ pub(crate) fn server_gone(world: &World) {
     let waiting = world.on("n1", "ps -eo stat,args | grep -c '[s]kep-mount' || :");
     assert!(waiting.parse::<u32>().unwrap() <= 2, "{waiting}");
 
-    emergency(world);
+    world.machine("start", FILE, "nas");
     world.until(
         "n1",
         180,
@@ -293,7 +260,6 @@ pub(crate) fn removed(world: &World) {
         &[STORAGE, &exports, &mounts, HOSTS].concat(),
     );
 
-    world.on("n1", "docker service rm notes");
     world.on("n1", "nohup sh -c 'cd /project && exec sleep 1000' >/dev/null 2>&1 & echo $! >/run/user-of-project; sleep 1");
     world
         .skep("less.toml", &["up", "--yes"])

@@ -21,14 +21,35 @@ use super::Probe;
 
 /// How often each manager is asked.
 const ASK: Duration = Duration::from_millis(500);
-/// How long a manager may take to answer; one that has lost its leader takes up to 20 s.
-const ANSWER: Duration = Duration::from_secs(2);
-/// How long an engine may take to say that it is there.
-const PING: Duration = Duration::from_millis(1500);
-/// How often a request is sent.
-const REQUEST: Duration = Duration::from_millis(250);
-/// How long a request may take.
-const REPLY: Duration = Duration::from_secs(1);
+
+/// How often it is looked, and how long an answer may take.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// How long a manager may take to answer; one that has lost its leader takes up to 20 s.
+    answer: Duration,
+    /// How long an engine may take to say that it is there.
+    ping: Duration,
+    /// How often a request is sent.
+    request: Duration,
+    /// How long a request may take.
+    reply: Duration,
+}
+
+/// For containers, which answer within milliseconds.
+const QUICK: Pace = Pace {
+    answer: Duration::from_secs(2),
+    ping: Duration::from_millis(1500),
+    request: Duration::from_millis(250),
+    reply: Duration::from_secs(1),
+};
+
+/// For virtual machines: without KVM a login takes seconds, and so does each command.
+const SLOW: Pace = Pace {
+    answer: Duration::from_secs(15),
+    ping: Duration::from_secs(10),
+    request: Duration::from_secs(2),
+    reply: Duration::from_secs(15),
+};
 
 /// How to get to the tasks of the probe.
 #[derive(Debug, Clone)]
@@ -37,6 +58,15 @@ pub enum Way {
     Direct(BTreeMap<String, Ipv4Addr>),
     /// From the host itself, over SSH: virtual machines hear each other alone.
     Inside,
+}
+
+impl Way {
+    fn pace(&self) -> Pace {
+        match self {
+            Self::Direct(_) => QUICK,
+            Self::Inside => SLOW,
+        }
+    }
 }
 
 /// Those who look; they end when this is dropped.
@@ -71,6 +101,7 @@ impl Watch {
                 host: manager.clone(),
                 hosts: hosts.clone(),
                 places: places.clone(),
+                pace: way.pace(),
             };
             all.spawn(asker.ask(seen.clone()));
         }
@@ -84,6 +115,7 @@ struct Asker {
     host: String,
     hosts: Ids,
     places: Places,
+    pace: Pace,
 }
 
 impl Asker {
@@ -103,10 +135,10 @@ impl Asker {
             return Answer::Silent;
         };
         let docker = remote.docker();
-        if let Ok(Some(answer)) = timeout(ANSWER, self.orders(&docker)).await {
+        if let Ok(Some(answer)) = timeout(self.pace.answer, self.orders(&docker)).await {
             return answer;
         }
-        if matches!(timeout(PING, docker.answers()).await, Ok(true)) {
+        if matches!(timeout(self.pace.ping, docker.answers()).await, Ok(true)) {
             return Answer::NoOrders;
         }
         // A connection to a host that lost its power would be found dead only much later.
@@ -153,7 +185,8 @@ impl Asker {
 /// Sends a request to one task after the other.
 async fn request(live: Arc<Live>, places: Places, way: Way, seen: UnboundedSender<Seen>) {
     let mut turn = 0_usize;
-    let mut ticks = interval(REQUEST);
+    let pace = way.pace();
+    let mut ticks = interval(pace.request);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let way = Arc::new(way);
     let mut asked = JoinSet::new();
@@ -169,7 +202,7 @@ async fn request(live: Arc<Live>, places: Places, way: Way, seen: UnboundedSende
         let (live, way, seen) = (live.clone(), way.clone(), seen.clone());
         asked.spawn(async move {
             let ok = matches!(
-                timeout(REPLY, reply(&live, &way, &host, port)).await,
+                timeout(pace.reply, reply(&live, &way, &host, port)).await,
                 Ok(true)
             );
             // Nobody listens any more when the drill is over.
@@ -185,8 +218,9 @@ async fn reply(live: &Live, way: &Way, host: &str, port: u16) -> bool {
             None => false,
         },
         Way::Inside => {
-            let script = format!("curl -sf -m 1 http://127.0.0.1:{port}/ >/dev/null\n");
-            live.script_on(host, &script, REPLY).await.is_ok()
+            let longest = SLOW.reply.as_secs();
+            let script = format!("curl -sf -m {longest} http://127.0.0.1:{port}/ >/dev/null\n");
+            live.script_on(host, &script, SLOW.reply).await.is_ok()
         }
     }
 }
