@@ -106,10 +106,10 @@ impl Drill {
     }
 
     /// About how many seconds it takes with five containers on two processors, as measured; that of the
-    /// file server with three virtual machines without KVM, since containers cannot serve NFS everywhere.
+    /// file server with two virtual machines without KVM, since containers cannot serve NFS everywhere.
     pub fn about(self) -> u32 {
         match self {
-            Self::FileServer => 180,
+            Self::FileServer => 90,
             Self::Storage => 30,
             Self::OneWorker => 35,
             Self::TwoWorkers => 40,

@@ -296,10 +296,9 @@ impl Field<'_> {
             let _or_up = came.await?;
         }
         let made = heal::recover_and_up(work, self.lock, Some(eyes)).await?;
-        let new: Vec<String> = made
-            .into_iter()
-            .chain(script.victims.iter().cloned())
-            .collect();
+        // Hosts that are no nodes have no engine for it.
+        let all = made.into_iter().chain(script.victims.iter().cloned());
+        let new: Vec<String> = all.filter(|host| self.hosts.contains(host)).collect();
         self.probe.bring_image(&work.cluster.live, &new).await?;
         let well = Wait {
             until: Until::Well,
