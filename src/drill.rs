@@ -109,13 +109,12 @@ impl Drill {
     /// file server with two virtual machines without KVM, since containers cannot serve NFS everywhere.
     pub fn about(self) -> u32 {
         match self {
-            Self::FileServer => 90,
             Self::Storage => 30,
             Self::OneWorker => 35,
             Self::TwoWorkers => 40,
             Self::PowerCut => 50,
             Self::OneManager => 75,
-            Self::Split => 90,
+            Self::Split | Self::FileServer => 90,
             Self::TwoManagers => 140,
         }
     }
