@@ -12,8 +12,8 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::guard;
 use crate::inventory::Inventory;
-use crate::openstack::model::{Cluster as Mark, Image, ImageStatus};
-use crate::openstack::{BoxedCloud, CloudError, Kind};
+use crate::openstack::model::{Image, ImageStatus};
+use crate::openstack::{BoxedCloud, Kind};
 use crate::state::{RunLock, State};
 use crate::ui::table::Table;
 use crate::ui::working::Working;
@@ -21,7 +21,8 @@ use crate::ui::{Printer, prompt};
 
 use super::load::load;
 use super::lock::{self, Break};
-use super::{Global, block_on, servers};
+use super::servers::{self, told};
+use super::{Global, block_on};
 
 /// How long an image may take until it can be used, and how often it is looked at.
 const READY: Duration = Duration::from_hours(1);
@@ -214,10 +215,6 @@ fn is_free(name: &str, images: &[Image], may_go: impl Fn(&Image) -> bool) -> Res
     }
 }
 
-fn is_ours(inventory: &Inventory, image: &Image) -> bool {
-    image.properties.get(Mark::KEY) == Some(&inventory.cluster)
-}
-
 /// An image as it is listed.
 #[derive(Debug, Serialize)]
 struct Listed<'a> {
@@ -230,7 +227,7 @@ struct Listed<'a> {
 
 async fn list(inventory: &Inventory, json: bool, printer: &Printer) -> Result<()> {
     let mut images = connect(inventory)?.images().await.map_err(told)?;
-    images.retain(|image| is_ours(inventory, image));
+    images.retain(|image| image.is_of(&inventory.cluster));
     images.sort_by(|a, b| (&a.name, a.created).cmp(&(&b.name, b.created)));
     let listed = images.iter().map(|image| Listed {
         name: &image.name,
@@ -270,7 +267,7 @@ async fn delete(name: &str, yes: bool, inventory: &Inventory, printer: &Printer)
     let ours: Vec<&Image> = found
         .iter()
         .copied()
-        .filter(|image| is_ours(inventory, image))
+        .filter(|image| image.is_of(&inventory.cluster))
         .collect();
     let image = match ours[..] {
         [one] => one,
@@ -313,13 +310,4 @@ fn word(status: &ImageStatus) -> &str {
 /// `760.0 MB`.
 fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn told(error: CloudError) -> Error {
-    let told = Error::failed(error.to_string());
-    match error.hint() {
-        Some(hint) => told.hint(hint),
-        None => told,
-    }
 }

@@ -40,7 +40,16 @@ pub(super) fn connect(inventory: &Inventory) -> Result<Option<BoxedCloud>> {
 }
 
 fn usage(error: &CloudError) -> Error {
-    let told = Error::usage(error.to_string());
+    hinted(Error::usage(error.to_string()), error)
+}
+
+/// What a cloud says that does not do it.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub(super) fn told(error: CloudError) -> Error {
+    hinted(Error::failed(error.to_string()), &error)
+}
+
+fn hinted(told: Error, error: &CloudError) -> Error {
     match error.hint() {
         Some(hint) => told.hint(hint),
         None => told,
@@ -53,13 +62,7 @@ fn usage(error: &CloudError) -> Error {
 ///
 /// When it does not tell.
 pub(super) async fn look(cloud: &BoxedCloud) -> Result<Survey> {
-    survey(cloud.as_ref()).await.map_err(|error| {
-        let told = Error::failed(error.to_string());
-        match error.hint() {
-            Some(hint) => told.hint(hint),
-            None => told,
-        }
-    })
+    survey(cloud.as_ref()).await.map_err(told)
 }
 
 /// Reads the public key and the templates that servers are to get.

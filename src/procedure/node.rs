@@ -178,11 +178,8 @@ impl Work<'_> {
             NodeAct::Drain => availability(&leaver, Availability::Drain),
             NodeAct::Activate => availability(&leaver, Availability::Active),
             NodeAct::Promote => promote(&leaver, self.before_promotion(&on, &leaver)),
-            NodeAct::Demote if in_raft => Some(leaver.demotion()),
-            NodeAct::Demote => target
-                .host
-                .filter(|host| leave::may_manage(self.gathered, &host.name))
-                .map(|_| leaver.end_of_demotion()),
+            NodeAct::Demote => leave::is_to_demote(self.gathered, target.host, target.node)
+                .then(|| leaver.demotion()),
             NodeAct::Label { set, unset } => labels(&leaver, set, unset),
             NodeAct::Remove => Some(leaver.removal()),
         };

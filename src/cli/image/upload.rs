@@ -10,7 +10,7 @@ use crate::openstack::model::{ImageFormat, ImageStatus, NewImage};
 use crate::ui::Printer;
 use crate::ui::working::Working;
 
-use super::{Format, UploadArgs, alone, connect, is_free, is_ours, ready, size, told};
+use super::{Format, UploadArgs, alone, connect, is_free, ready, size, told};
 
 /// What a file of QEMU's own format begins with.
 const QCOW2: &[u8] = b"QFI\xfb";
@@ -22,7 +22,7 @@ pub(super) async fn run(args: &UploadArgs, inventory: &Inventory, printer: &Prin
     let images = cloud.images().await.map_err(told)?;
     // Half of one, of an upload that was cut, is taken away by the next.
     is_free(&args.name, &images, |image| {
-        is_ours(inventory, image)
+        image.is_of(&inventory.cluster)
             && matches!(image.status, ImageStatus::Queued | ImageStatus::Saving)
     })?;
     let name = &args.name;

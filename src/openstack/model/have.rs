@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Affinity, Direction, Ether, Peer};
+use super::{Affinity, Cluster, Direction, Ether, Peer};
 
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -289,6 +289,14 @@ pub struct Image {
     pub tags: Vec<String>,
     /// When it was made.
     pub created: Option<jiff::Timestamp>,
+}
+
+impl Image {
+    /// Whether it carries the mark of this cluster.
+    pub fn is_of(&self, cluster: &str) -> bool {
+        let mark = self.properties.get(Cluster::KEY);
+        mark.is_some_and(|name| name == cluster)
+    }
 }
 
 /// What an image does.

@@ -1,6 +1,6 @@
 //! Taking away what was made in a cloud: only what carries the cluster's mark.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::openstack::model::Cluster;
 use crate::openstack::{Kind, Survey};
@@ -158,11 +158,7 @@ pub fn left(survey: &Survey) -> Vec<String> {
 
 /// The images of a cluster, which stay: a line for each.
 pub fn images(cluster: &str, survey: &Survey) -> Vec<String> {
-    let mark = |properties: &BTreeMap<String, String>| {
-        let of = properties.get(Cluster::KEY);
-        of.is_some_and(|it| it == cluster)
-    };
-    let images = survey.images.iter().filter(|it| mark(&it.properties));
+    let images = survey.images.iter().filter(|it| it.is_of(cluster));
     images
         .map(|it| format!("{} `{}` ({})", Kind::Image, it.name, it.id))
         .collect()

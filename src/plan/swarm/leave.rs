@@ -35,13 +35,12 @@ pub(crate) fn is_in_raft(node: &Node) -> bool {
     node.manager.is_some() || node.role == Role::Manager
 }
 
-/// Whether a host has the certificate of a manager. A worker that has it may come back into raft: its
-/// demotion is not over.
-pub(crate) fn may_manage(gathered: &Gathered, host: &str) -> bool {
-    let Some(Ok(facts)) = gathered.get(host) else {
-        return false;
-    };
-    facts.certificates.value().is_some_and(|it| it.manager)
+/// Whether there is something to demote of a node: it is in raft, or `host`, which is that node, has the
+/// certificate of a manager still. A worker that has it may come back into raft: its demotion is not over.
+pub(crate) fn is_to_demote(gathered: &Gathered, host: Option<&Host>, node: &Node) -> bool {
+    let facts = host.and_then(|host| gathered.get(&host.name)?.as_ref().ok());
+    let certificates = facts.and_then(|facts| facts.certificates.value());
+    is_in_raft(node) || certificates.is_some_and(|it| it.manager)
 }
 
 /// A node that is to leave, and from where that is done.
@@ -87,8 +86,11 @@ impl Leaver<'_> {
         steps
     }
 
-    /// A demotion, as a change.
+    /// A demotion, as a change; the end of it where another run began it.
     pub(crate) fn demotion(&self) -> Draft {
+        if !is_in_raft(self.node) {
+            return self.end_of_demotion();
+        }
         let diff = Diff::Value {
             name: "role".to_owned(),
             old: Some("manager".to_owned()),
@@ -102,9 +104,8 @@ impl Leaver<'_> {
         Draft::safe(what, vec![diff], self.demote())
     }
 
-    /// The end of a demotion that another run began, as a change: out of raft, the node waits for the
-    /// certificate of a worker, and with that of a manager it may come back.
-    pub(crate) fn end_of_demotion(&self) -> Draft {
+    /// Out of raft, the node waits for the certificate of a worker.
+    fn end_of_demotion(&self) -> Draft {
         let diff = Diff::Value {
             name: "certificate".to_owned(),
             old: Some("manager".to_owned()),
@@ -172,8 +173,7 @@ impl Work<'_> {
         let inventory = self.inventory;
         let wants = |host: &&Host| {
             let node = up.node_of(&host.name);
-            let manages = node.is_some_and(is_in_raft)
-                || node.is_some() && may_manage(self.gathered, &host.name);
+            let manages = node.is_some_and(|node| is_to_demote(self.gathered, Some(*host), node));
             host.role == Role::Worker && manages && self.chains.contains_key(&host.name)
         };
         let mut hosts: Vec<&Host> = inventory.members().filter(wants).collect();
@@ -194,12 +194,8 @@ impl Work<'_> {
                 answers: true,
                 managers: &managers,
             };
-            let draft = if is_in_raft(node) {
-                leaver.demotion()
-            } else {
-                leaver.end_of_demotion()
-            };
             let before = self.last_of_raft();
+            let draft = leaver.demotion();
             let id = self.push(host, "swarm.demote", draft, Some(Lane::Raft), None);
             self.after(&id, before);
         }

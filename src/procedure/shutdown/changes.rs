@@ -230,7 +230,7 @@ impl Draft<'_> {
         let mut managers: Vec<&Node> = up
             .nodes
             .iter()
-            .filter(|node| leave::is_in_raft(node) || self.may_come_back(node, up))
+            .filter(|node| leave::is_to_demote(self.gathered, self.host_of(node, up), node))
             .filter(|node| Some(&node.id) != last.as_ref())
             .collect();
         let reachable = |node: &Node| node.manager.as_ref().is_some_and(|raft| raft.reachable);
@@ -269,6 +269,8 @@ impl Draft<'_> {
     ) -> Change {
         let managers = managers.to_vec();
         let mut steps = Vec::new();
+        // One that an earlier run demoted may have the certificate of a manager still: switched off now, it
+        // would boot as one.
         if leave::is_in_raft(node) {
             steps.push(Step::Docker(DockerCall::NodeUpdate {
                 managers: managers.clone(),
@@ -313,13 +315,6 @@ impl Draft<'_> {
             new: Some("worker".to_owned()),
         });
         made
-    }
-
-    /// Whether an earlier run demoted the node, and it still has the certificate of a manager: switched
-    /// off now, it would boot as one.
-    fn may_come_back(&self, node: &Node, up: &Up) -> bool {
-        let host = self.host_of(node, up);
-        host.is_some_and(|host| leave::may_manage(self.gathered, &host.name))
     }
 
     /// The host that answers and is the node.
