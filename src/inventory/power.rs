@@ -223,6 +223,23 @@ pub(super) fn power<'a>(
     }
 }
 
+/// Whether no layer has this key, not even a wrong one: what stands there and is wrong has been reported.
+fn is_absent<'a, T: 'a>(
+    layers: &Layers<'a>,
+    field: impl Fn(&'a raw::Power) -> Option<&'a Field<T>>,
+) -> bool {
+    let mut tables = layers.0.iter().filter_map(|layer| layer.power());
+    tables.all(|table| field(table).is_none_or(Field::is_absent))
+}
+
+/// A text that is read on, where it stands.
+fn place(picked: &Picked<'_, String>) -> At<String> {
+    At {
+        value: picked.value.clone(),
+        span: picked.span.clone(),
+    }
+}
+
 fn missing(key: &str, what: &str, span: &Span, out: &mut Vec<Diagnostic>) {
     let error = Diagnostic::error(format!("{what} without `{key}`"));
     out.push(error.at(span, format!("`{key}` is missing")));
@@ -314,19 +331,19 @@ fn ipmi(
     if let Some(port) = port.as_ref().filter(|port| *port.value == 0) {
         out.push(Diagnostic::error("0 is not a port").at(port.span, "expected 1 to 65535"));
     }
-    // What stands there and is wrong has been reported.
-    macro_rules! absent {
-        ($field:ident) => {
-            layers.0.iter().all(|layer| {
-                let ipmi = layer.power().and_then(|power| power.ipmi.get());
-                ipmi.is_none_or(|ipmi| ipmi.$field.is_absent())
-            })
-        };
-    }
     for (key, absent) in [
-        ("address", absent!(address)),
-        ("user", absent!(user)),
-        ("password", absent!(password)),
+        (
+            "address",
+            is_absent(layers, |power| Some(&power.ipmi.get()?.address)),
+        ),
+        (
+            "user",
+            is_absent(layers, |power| Some(&power.ipmi.get()?.user)),
+        ),
+        (
+            "password",
+            is_absent(layers, |power| Some(&power.ipmi.get()?.password)),
+        ),
     ] {
         if absent {
             missing(key, "`ipmi`", span, out);
@@ -335,10 +352,7 @@ fn ipmi(
     let (Some(address), Some(user), Some(password)) = (address, user, password) else {
         return none;
     };
-    let pattern = At {
-        value: address.value.clone(),
-        span: address.span.clone(),
-    };
+    let pattern = place(&address);
     if block.count > 1 && !range::is_range(&pattern.value) {
         let error = Diagnostic::error("one controller for several machines");
         let error = error.at(&pattern.span, "each has its own");

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Block, Power, missing};
+use super::{Block, Power, is_absent, missing, place};
 use crate::inventory::diagnostic::{Diagnostic, Span};
 use crate::inventory::hosts::matching;
 use crate::inventory::names::expand_range;
 use crate::inventory::read::At;
-use crate::inventory::resolve::{Layers, Paths, Picked};
+use crate::inventory::resolve::{Layers, Paths};
 use crate::inventory::{SecretRef, range};
 
 /// A management controller that speaks Redfish.
@@ -148,19 +148,19 @@ pub(super) fn read(
     let password = pick!(password, "power.redfish.password");
     let ca_file = pick!(ca_file, "power.redfish.ca-file");
     let insecure = pick!(insecure, "power.redfish.insecure");
-    // What stands there and is wrong has been reported.
-    macro_rules! absent {
-        ($field:ident) => {
-            layers.0.iter().all(|layer| {
-                let redfish = layer.power().and_then(|power| power.redfish.get());
-                redfish.is_none_or(|redfish| redfish.$field.is_absent())
-            })
-        };
-    }
     for (key, absent) in [
-        ("url", absent!(url)),
-        ("user", absent!(user)),
-        ("password", absent!(password)),
+        (
+            "url",
+            is_absent(layers, |power| Some(&power.redfish.get()?.url)),
+        ),
+        (
+            "user",
+            is_absent(layers, |power| Some(&power.redfish.get()?.user)),
+        ),
+        (
+            "password",
+            is_absent(layers, |power| Some(&power.redfish.get()?.password)),
+        ),
     ] {
         if absent {
             missing(key, "`redfish`", span, out);
@@ -183,10 +183,6 @@ pub(super) fn read(
     let insecure = insecure.is_some() && ca_file.is_none();
     let (Some(url), Some(user), Some(password)) = (url, user, password) else {
         return none;
-    };
-    let place = |picked: &Picked<'_, String>| At {
-        value: picked.value.clone(),
-        span: picked.span.clone(),
     };
     let (url, system) = (place(&url), system.as_ref().map(place));
     let shared = system.as_ref().is_some_and(|it| range::is_range(&it.value));
