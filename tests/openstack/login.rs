@@ -111,25 +111,9 @@ fn look(clouds: &Path, seconds: u64) -> Result<Survey, skep::openstack::CloudErr
 /// An application credential lets in, by its ID and over TLS; a wrong secret, an unknown authority and
 /// a credential that was revoked do not.
 pub(crate) fn application_credential(world: &World) {
-    let client = [
-        "openstack",
-        "--os-cloud",
-        "demo",
-        "application",
-        "credential",
-    ];
-    let make = [
-        "create",
-        "skep-story",
-        "-f",
-        "value",
-        "-c",
-        "id",
-        "-c",
-        "secret",
-    ];
-    let made = world.tool("in", &[&client[..], &make].concat()).ends(0);
-    let mut lines = made.out.lines();
+    let make = "application credential create skep-story -f value -c id -c secret";
+    let made = world.openstack("demo", make);
+    let mut lines = made.lines();
     let (id, secret) = (lines.next().unwrap(), lines.next().unwrap());
     let folder = world.path("login");
     fs::create_dir(&folder).unwrap();
@@ -160,8 +144,7 @@ pub(crate) fn application_credential(world: &World) {
         assert_eq!(error.fault, CloudFault::Unreachable, "{error}");
         assert!(error.to_string().contains("certificate"), "{error}");
     });
-    let gone = [&client[..], &["delete", "skep-story"]].concat();
-    world.tool("in", &gone).ends(0);
+    world.openstack("demo", "application credential delete skep-story");
     world.inside(|| {
         let error = look(&write("http://127.0.0.1:5000/v3", secret, ""), SHORT).unwrap_err();
         let told = error.to_string();

@@ -90,26 +90,13 @@ pub(crate) fn a_way_in(world: &World) {
             "security group rule create --protocol tcp --dst-port {port} --remote-ip 198.51.100.0/24 web"
         ),
     ] {
-        let words: Vec<&str> = ["openstack", "--os-cloud", "demo"]
-            .into_iter()
-            .chain(line.split(' '))
-            .collect();
-        world.tool("in", &words).ends(0);
+        world.openstack("demo", line);
     }
 }
 
 /// And away again.
 pub(crate) fn no_way_in(world: &World) {
-    let words = [
-        "openstack",
-        "--os-cloud",
-        "demo",
-        "security",
-        "group",
-        "delete",
-        "web",
-    ];
-    world.tool("in", &words).ends(0);
+    world.openstack("demo", "security group delete web");
 }
 
 /// A manager alone: its disk is the volume, its host key is known before it boots.
@@ -212,22 +199,11 @@ fn answers(world: &World) {
 /// The whole cluster goes off and comes back by the cloud's power; what is on the volume grows then.
 pub(crate) fn off_and_on(world: &World) {
     let hive = both(world);
-    skep(world, &hive, &["shutdown", "--yes"]).ends(0);
+    skep(world, &hive, &["shutdown", "--confirm", "hive"]).ends(0);
     let ran = world.skep(&hive, &["power", "status"]).ends(0);
     assert_eq!(ran.out.matches(" off ").count(), 2, "{ran:?}");
-    let off = [
-        "openstack",
-        "--os-cloud",
-        "demo",
-        "server",
-        "list",
-        "-f",
-        "value",
-        "-c",
-        "Status",
-    ];
-    let ran = world.tool("in", &off).ends(0);
-    assert_eq!(ran.out, "SHUTOFF\nSHUTOFF\n");
+    let status = world.openstack("demo", "server list -f value -c Status");
+    assert_eq!(status, "SHUTOFF\nSHUTOFF\n");
     skep(world, &hive, &["start", "--yes"]).ends(0);
     answers(world);
     skep(world, &hive, &["up", "--yes"]).ends(0);

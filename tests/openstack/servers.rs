@@ -7,7 +7,6 @@ use super::world::World;
 
 /// A network with a way out, as a project has one before skep comes.
 pub(crate) fn a_network(world: &World) {
-    let client = ["openstack", "--os-cloud", "demo"];
     for line in [
         "network create hive-net",
         "subnet create --network hive-net --subnet-range 10.77.0.0/24 hive-net",
@@ -15,8 +14,7 @@ pub(crate) fn a_network(world: &World) {
         "router set --external-gateway public hive-net",
         "router add subnet hive-net hive-net",
     ] {
-        let words: Vec<&str> = client.iter().copied().chain(line.split(' ')).collect();
-        world.tool("in", &words).ends(0);
+        world.openstack("demo", line);
     }
     // Nobody logs in, so the private half is nowhere.
     world.write(
@@ -27,14 +25,12 @@ pub(crate) fn a_network(world: &World) {
 
 /// Takes the network away again.
 pub(crate) fn no_network(world: &World) {
-    let client = ["openstack", "--os-cloud", "demo"];
     for line in [
         "router remove subnet hive-net hive-net",
         "router delete hive-net",
         "network delete hive-net",
     ] {
-        let words: Vec<&str> = client.iter().copied().chain(line.split(' ')).collect();
-        world.tool("in", &words).ends(0);
+        world.openstack("demo", line);
     }
 }
 
@@ -183,17 +179,9 @@ fn has(world: &World, hosts: &[&str]) {
 
 /// A server finds its place in another zone where its own is full, and fits nowhere where it is huge.
 pub(crate) fn elsewhere(world: &World) {
-    let admin = [
-        "openstack",
-        "--os-cloud",
-        "admin",
-        "compute",
-        "service",
-        "set",
-    ];
     let service = |act: &str| {
-        let words = [&admin[..], &[act, "fake-a2", "nova-compute"]].concat();
-        world.tool("in", &words).ends(0);
+        let line = format!("compute service set {act} fake-a2 nova-compute");
+        world.openstack("admin", &line);
     };
     // One machine is left in zone a, and two of the three workers want to be there, each on its own.
     let apart = ("login-timeout", "anti-affinity = \"hard\"\nlogin-timeout");
@@ -204,17 +192,9 @@ pub(crate) fn elsewhere(world: &World) {
     // Nobody answers in a fake server.
     let ran = ran.ends(1);
     ran.says("waiting for a place in the zone `b`; none in the zone `a`: No valid host");
-    let list = [
-        "openstack",
-        "--os-cloud",
-        "admin",
-        "server",
-        "list",
-        "--long",
-    ];
-    let columns = ["--all-projects", "-f", "value", "-c", "Name", "-c", "Host"];
-    let ran = world.tool("in", &[&list[..], &columns].concat()).ends(0);
-    let hosts = ran.out.lines().filter(|line| line.starts_with('w'));
+    let list = "server list --long --all-projects -f value -c Name -c Host";
+    let list = world.openstack("admin", list);
+    let hosts = list.lines().filter(|line| line.starts_with('w'));
     let mut hosts: Vec<&str> = hosts.filter_map(|line| line.split(' ').nth(1)).collect();
     hosts.sort_unstable();
     assert_eq!(hosts, ["fake-a1", "fake-b1", "fake-b2"]);

@@ -81,6 +81,14 @@ impl World {
         self.running(command).ends_within(LONGEST)
     }
 
+    /// Runs OpenStack's own client as a user of that cloud, `demo` or `admin`, to its good end, and gives
+    /// what it prints.
+    pub(crate) fn openstack(&self, cloud: &str, line: &str) -> String {
+        let begin = ["openstack", "--os-cloud", cloud];
+        let words: Vec<&str> = begin.into_iter().chain(line.split(' ')).collect();
+        self.tool("in", &words).ends(0).out
+    }
+
     /// Runs the binary to its end, where the cloud's APIs and floating IPs are.
     pub(crate) fn skep(&self, inventory: &str, arguments: &[&str]) -> Ran {
         self.start(inventory, arguments).end()
